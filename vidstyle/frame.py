@@ -1,0 +1,74 @@
+"""The values that travel between stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a clip, upright.
+
+    `image` is (H, W, 3) float32 RGB in [0, 1], values as the source's transfer curve left them.
+    `pts * time_base` is the presentation time in seconds on the source's clock.
+    """
+
+    image: np.ndarray
+    index: int
+    pts: int
+    time_base: Fraction
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.float32:
+            raise ValueError(
+                f"a frame is (H, W, 3) float32, not {self.image.shape} {self.image.dtype}"
+            )
+
+    @property
+    def pts_seconds(self) -> float:
+        return float(self.pts * self.time_base)
+
+    @property
+    def height(self) -> int:
+        return self.image.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class ColourTags:
+    """How a stream's Y'CbCr relates to R'G'B': FFmpeg's own integer codes (2 = unspecified)."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    full_range: bool
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """What the headers say of a clip's first video stream; `None` is what they do not say.
+
+    `width` and `height` are of the frames as delivered: upright and scaled. `rotation_degrees`
+    (counter-clockwise, a multiple of 90) was undone for that and is restored by the writer.
+    """
+
+    path: Path
+    width: int
+    height: int
+    rate: Fraction
+    time_base: Fraction
+    frames: int | None
+    seconds: float | None
+    rotation_degrees: int
+    colour: ColourTags
+    codec: str
+    pix_fmt: str
+    bit_depth: int
+    sound_streams: int
