@@ -55,8 +55,12 @@ class ColourTags:
 class ClipInfo:
     """What the headers say of a clip's first video stream; `None` is what they do not say.
 
-    `width` and `height` are of the frames as delivered: upright and scaled. `rotation_degrees`
-    (counter-clockwise, a multiple of 90) was undone for that and is restored by the writer.
+    `width`, `height` and `sample_aspect` (a pixel's width over its height) are of the frames as
+    delivered: upright and scaled. For that the coded picture was turned by `rotation_degrees`
+    (counter-clockwise, a multiple of 90), then `mirrored`; the writer restores both. `colour` is
+    settled: what the headers leave open is filled in by convention. `frames` and `seconds` are of
+    the whole clip. `first_pts` is its first frame's and `origin_pts` the moment its earliest
+    stream begins, both in `time_base`.
     """
 
     path: Path
@@ -72,3 +76,7 @@ class ClipInfo:
     pix_fmt: str
     bit_depth: int
     sound_streams: int
+    sample_aspect: Fraction = Fraction(1)
+    mirrored: bool = False
+    first_pts: int = 0
+    origin_pts: int = 0

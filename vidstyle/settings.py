@@ -60,3 +60,52 @@ class OutputSettings:
     def __post_init__(self) -> None:
         if self.crf is not None:
             _require_number("--crf", self.crf, 0, 63)
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Which network's features are compared, and where. Empty layers mean the network's own."""
+
+    name: str = "lite"
+    weights: Path | None = None
+    style_layers: tuple[str, ...] = ()
+    content_layer: str | None = None
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """Where the work runs. `threads` are torch's on a CPU; 0 keeps its choice."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.precision in PRECISIONS, "--precision", self.precision, "/".join(PRECISIONS)
+        )
+        _require_number("--threads", self.threads, 0, 1024)
+        _require_number("--seed", self.seed, 0, 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class StyleSettings:
+    """The picture: effort and the weights of the losses.
+
+    `steps` are spent on each frame at full size, and twice as many at half size before that (a
+    quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
+    """
+
+    steps: int = 6
+    first_steps: int = 60
+    style_weight: float = 1.0
+    content_weight: float = 0.3
+    tv_weight: float = 0.0
+    temporal_weight: float = 60.0
+
+    def __post_init__(self) -> None:
+        _require_number("--steps", self.steps, 1, 10000)
+        _require_number("--first-steps", self.first_steps, 1, 10000)
+        for name in ("style", "content", "tv", "temporal"):
+            _require_number(f"--{name}-weight", getattr(self, f"{name}_weight"), 0, 1e9)

@@ -1,0 +1,96 @@
+"""Where and in which number format the work runs."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from vidstyle.errors import SettingsError
+from vidstyle.settings import PRECISIONS
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision of the network's convolutions there.
+
+    Gram matrices, losses and the optimiser's state are float32 always.
+    """
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[None]:
+        dtype = DTYPES[self.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Loss scaling for fp16; passes everything through in the other precisions."""
+        return torch.amp.GradScaler(
+            self.device.type, init_scale=2.0**16, enabled=self.precision == "fp16"
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(f"--device {name}: use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise SettingsError(f"--device {name}: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"--device {name}: this machine shows {torch.cuda.device_count()} CUDA devices; "
+            "use auto or cpu, and see vidstyle info"
+        )
+    return device
+
+
+def choose_precision(name: str, device: torch.device, net: nn.Module) -> str:
+    """`auto`: bf16 where the card has it, else fp16; on a CPU whichever of two is faster."""
+    if name not in PRECISIONS:
+        raise SettingsError(f"--precision {name}: use {', '.join(PRECISIONS)}")
+    if name == "fp16" and device.type == "cpu":
+        raise SettingsError("--precision fp16: 16 x slower than fp32 on a CPU; use auto or fp32")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return min(("fp32", "bf16"), key=lambda precision: _step_seconds(net, device, precision))
+
+
+def _step_seconds(net: nn.Module, device: torch.device, precision: str) -> float:
+    """The best of two passes there and back; bf16 is several times slower on some CPUs."""
+    image = torch.rand(1, 3, 64, 96, device=device).contiguous(memory_format=torch.channels_last)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with Compute(device, precision).autocast():
+            features = net(image.requires_grad_(), [net.content_tap])
+        torch.autograd.grad(features[net.content_tap].float().sum(), image)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Has glibc reuse freed blocks instead of returning them to the kernel after every step.
+
+    Feature maps are large blocks: fetched anew they cost 27,000 page faults a step at 320×240,
+    a third of its time. Other C libraries have no such switch and are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

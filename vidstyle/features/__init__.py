@@ -1,0 +1,64 @@
+"""Networks whose feature maps the losses compare: a registry of name → loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vidstyle.errors import InputError, SettingsError
+from vidstyle.features import lite, vgg
+from vidstyle.features.taps import TapNet, check_taps
+from vidstyle.features.weights import read_weights, torchvision_weights
+
+__all__ = ["FEATURES", "TapNet", "load_features"]
+
+Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
+
+
+def _load_lite(
+    weights: Path | None, style_taps: Sequence[str], content_tap: str | None
+) -> TapNet:
+    style, content = tuple(style_taps) or lite.STYLE_TAPS, content_tap or lite.CONTENT_TAP
+    check_taps("lite", (name for name, *_ in lite.LAYERS), style, content)
+    net = lite.build_lite(style, content)
+    try:
+        net.load_state_dict(read_weights(weights) if weights else lite.shipped_weights())
+    except RuntimeError as error:
+        raise InputError(
+            f"{weights}: not weights of lite; make some with python -m vidstyle.features.distill"
+        ) from error
+    return net
+
+
+def _load_vgg(
+    name: str, deepest: str, content_default: str
+) -> Loader:
+    def load(
+        weights: Path | None, style_taps: Sequence[str], content_tap: str | None
+    ) -> TapNet:
+        style = tuple(style_taps) or ("relu1_1", "relu2_1", "relu3_1", deepest)
+        content = content_tap or content_default
+        check_taps(name, vgg.step_names(name), style, content)
+        state = read_weights(weights) if weights else torchvision_weights(name)
+        return vgg.build_vgg(name, state, style, content)
+
+    return load
+
+
+FEATURES: dict[str, Loader] = {
+    "lite": _load_lite,
+    "vgg19": _load_vgg("vgg19", "relu3_4", "relu3_3"),
+    "vgg16": _load_vgg("vgg16", "relu3_3", "relu3_2"),
+}
+
+
+def load_features(
+    name: str = "lite",
+    weights: Path | None = None,
+    style_layers: Sequence[str] = (),
+    content_layer: str | None = None,
+) -> TapNet:
+    """A frozen network with its taps chosen. Only `vgg16`/`vgg19` without `weights` may download."""
+    if name not in FEATURES:
+        raise SettingsError(f"--features {name}: known are {', '.join(FEATURES)}")
+    return FEATURES[name](weights, style_layers, content_layer).frozen()

@@ -1,0 +1,255 @@
+"""Teaches `lite` from a VGG-19: python -m vidstyle.features.distill --teacher vgg19.safetensors …
+
+First layer by layer: each student layer gets the teacher's features before it and regresses the
+teacher's features after it. Then end to end, on photographs and on pictures from the optimisation
+itself: the optimiser finds what a student cannot see, so it is taught exactly there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidstyle.features.lite import CONTENT_TAP, LAYERS, STYLE_TAPS, build_lite
+from vidstyle.features.taps import TapNet
+from vidstyle.features.vgg import build_vgg
+from vidstyle.features.weights import read_weights
+from vidstyle.losses import content_loss, gram_loss, gram_matrix
+
+TAPS = tuple(name for name, wide_in, _ in LAYERS if wide_in)
+CROP = 128  # pixels: relu3_4 sees 52, so most of a crop is free of the border
+PHOTO_SIDE = 1024  # photographs are kept at this long side
+POOL_SIZE, POOL_LIFE = 32, 60  # pictures under optimisation, and steps until one is replaced
+
+
+class Photographs:
+    """Random crops of a folder's pictures, varied in scale, colour, contrast and noise."""
+
+    def __init__(self, folders: list[Path], generator: torch.Generator) -> None:
+        paths = sorted(p for f in folders for p in f.iterdir() if p.suffix in {".jpg", ".png"})
+        if not paths:
+            raise SystemExit(f"no .jpg or .png in {', '.join(map(str, folders))}")
+        self.images = [_read_photo(path) for path in paths]
+        self.generator = generator
+
+    def crops(self, count: int) -> Tensor:
+        """(count, 3, CROP, CROP) in [0, 1]."""
+        return torch.stack([self._varied() for _ in range(count)]).clamp(0, 1)
+
+    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape or (1,), generator=self.generator) * (high - low) + low
+
+    def _chance(self, probability: float) -> bool:
+        return bool(self._uniform(0, 1) < probability)
+
+    def _crop(self) -> Tensor:
+        image = self.images[int(torch.randint(len(self.images), (1,), generator=self.generator))]
+        side = int(self._uniform(CROP, min(image.shape[1:])))
+        top = int(self._uniform(0, image.shape[1] - side))
+        left = int(self._uniform(0, image.shape[2] - side))
+        crop = image[None, :, top : top + side, left : left + side].float() / 255
+        crop = F.interpolate(crop, (CROP, CROP), mode="bilinear", antialias=True)[0]
+        return crop.flip(2) if self._chance(0.5) else crop
+
+    def _varied(self) -> Tensor:
+        x = self._crop()
+        if self._chance(0.2):
+            x = torch.lerp(x, self._crop(), self._uniform(0.2, 0.8))
+        if self._chance(0.5):
+            x = x[torch.randperm(3, generator=self.generator)]
+        if self._chance(0.1):
+            x = 1 - x
+        x = (x - 0.5) * self._uniform(0.3, 1.8, 3, 1, 1) + 0.5 + self._uniform(-0.25, 0.25, 3, 1, 1)
+        if self._chance(0.5):
+            noise = torch.randn(x.shape, generator=self.generator)
+            x = x + noise * self._uniform(0, 0.12)
+        return x
+
+
+def _read_photo(path: Path) -> Tensor:
+    with Image.open(path) as picture:
+        picture.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+
+
+class PicturePool:
+    """Pictures being stylised by the student while it learns, each by Adam towards a random style."""
+
+    def __init__(self, photographs: Photographs) -> None:
+        self.photographs = photographs
+        self.image = photographs.crops(POOL_SIZE)
+        self.content = self.image.clone()
+        self.style = photographs.crops(POOL_SIZE)
+        self.first = torch.zeros_like(self.image)
+        self.second = torch.zeros_like(self.image)
+        # Staggered, or the whole pool would be fresh and old at once.
+        self.age = torch.arange(POOL_SIZE) * POOL_LIFE // POOL_SIZE
+        self.turn = 0
+
+    def pick(self, count: int) -> Tensor:
+        indices = torch.arange(self.turn, self.turn + count) % POOL_SIZE
+        self.turn = (self.turn + count) % POOL_SIZE
+        for i in indices.tolist():
+            if self.age[i] >= POOL_LIFE:
+                self._renew(i)
+        return indices
+
+    def _renew(self, i: int) -> None:
+        self.content[i], self.style[i] = self.photographs.crops(2)
+        self.image[i] = self.content[i]
+        self.first[i], self.second[i], self.age[i] = 0, 0, 0
+
+    def advance(self, indices: Tensor, gradient: Tensor) -> None:
+        """One Adam step (lr 0.03, betas 0.8 and 0.95: short memories for short lives)."""
+        self.age[indices] += 1
+        self.first[indices] = 0.8 * self.first[indices] + 0.2 * gradient
+        self.second[indices] = 0.95 * self.second[indices] + 0.05 * gradient.square()
+        age = self.age[indices].view(-1, 1, 1, 1).float()
+        mean = self.first[indices] / (1 - 0.8**age)
+        spread = (self.second[indices] / (1 - 0.95**age)).sqrt()
+        self.image[indices] = (self.image[indices] - 0.03 * mean / (spread + 1e-12)).clamp(0, 1)
+
+
+class Distillation:
+    """Teacher, student and the sizes that bring every layer's features to unit root mean square."""
+
+    def __init__(self, teacher: TapNet, photographs: Photographs) -> None:
+        self.teacher, self.photographs = teacher, photographs
+        self.student = build_lite().to(memory_format=torch.channels_last)
+        self.rms = self._measure_rms()
+
+    @torch.no_grad()
+    def _measure_rms(self) -> dict[str, float]:
+        features = self.teacher(self.photographs.crops(32), TAPS)
+        return {tap: float(f.square().mean().sqrt()) for tap, f in features.items()}
+
+    @torch.no_grad()
+    def teach(self, images: Tensor) -> dict[str, Tensor]:
+        images = images.contiguous(memory_format=torch.channels_last)
+        return {tap: f / self.rms[tap] for tap, f in self.teacher(images, TAPS).items()}
+
+    def layer_loss(self, count: int) -> Tensor:
+        """Every layer alone, from the teacher's features before it."""
+        images = self.photographs.crops(count)
+        truth = self.teach(images)
+        x = (images - self.student.get_buffer("mean")) / self.student.get_buffer("std")
+        loss = torch.zeros(())
+        for name, step in self.student.steps.items():
+            x = step(x)
+            if name in truth:
+                loss = loss + content_loss(x, truth[name]) / count
+                x = truth[name]
+        return loss
+
+    def end_to_end_loss(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
+        """All taps' features and the style taps' Gram matrices, the error relative to the teacher's."""
+        truth = self.teach(images)
+        loss = sum((content_loss(features[t], truth[t]) for t in TAPS), torch.zeros(()))
+        for tap in STYLE_TAPS:
+            loss = loss + gram_loss(gram_matrix(features[tap]), gram_matrix(truth[tap]))
+        return loss / len(images)
+
+
+def style_gradient(student: TapNet, features: dict[str, Tensor], image: Tensor, pool: PicturePool,
+                   indices: Tensor) -> Tensor:
+    """What the optimiser would follow for the pool's pictures, through the student as it is."""
+    with torch.no_grad():
+        style = student(pool.style[indices], STYLE_TAPS)
+        content = student(pool.content[indices], [CONTENT_TAP])[CONTENT_TAP]
+    mine = {tap: f[-len(indices) :] for tap, f in features.items()}
+    loss = 0.3 * content_loss(mine[CONTENT_TAP], content)
+    for tap in STYLE_TAPS:
+        loss = loss + gram_loss(gram_matrix(mine[tap]), gram_matrix(style[tap]))
+    return torch.autograd.grad(loss, image, retain_graph=True)[0][-len(indices) :]
+
+
+def layer_by_layer(work: Distillation, count: int) -> Callable[[], Tensor]:
+    return lambda: work.layer_loss(count)
+
+
+def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
+    pool = PicturePool(work.photographs)
+
+    def loss() -> Tensor:
+        indices = pool.pick(count)
+        images = torch.cat([work.photographs.crops(count), pool.image[indices]])
+        images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
+        features = work.student(images, TAPS)
+        gradient = style_gradient(work.student, features, images, pool, indices)
+        total = work.end_to_end_loss(images.detach(), features)
+        pool.advance(indices, gradient)
+        return total
+
+    return loss
+
+
+def run_phase(
+    student: nn.Module, loss_of: Callable[[], Tensor], steps: int, rate: float
+) -> Iterator[tuple[int, float]]:
+    """AdamW under a one-cycle schedule; yields (step, loss)."""
+    optimizer = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        yield step, loss.item()
+
+
+def save(student: TapNet, rms: dict[str, float], path: Path) -> None:
+    state = {name: value.half().contiguous() for name, value in student.state_dict().items()}
+    partial = path.with_suffix(".partial")
+    save_file(state, partial, metadata={"rms": json.dumps(rms)})
+    partial.replace(path)
+
+
+def distill(arguments: argparse.Namespace) -> None:
+    """Runs both phases, saving every 250 steps, so that a stopped lesson still leaves a file."""
+    torch.manual_seed(arguments.seed)
+    generator = torch.Generator().manual_seed(arguments.seed)
+    teacher = build_vgg("vgg19", read_weights(arguments.teacher), TAPS, TAPS[-1]).frozen()
+    photographs = Photographs(arguments.photos, generator)
+    work = Distillation(teacher.to(memory_format=torch.channels_last), photographs)
+    if arguments.start:
+        work.student.load_state_dict(read_weights(arguments.start))
+    for name, steps, rate, phase in (
+        ("layers", arguments.layer_steps, 3e-3, layer_by_layer),
+        ("end to end", arguments.steps, arguments.rate, end_to_end),
+    ):
+        average = 0.0
+        for step, loss in run_phase(work.student, phase(work, arguments.crops), steps, rate):
+            average = loss if step == 0 else 0.98 * average + 0.02 * loss
+            if step % 50 == 49 or step == steps - 1:
+                print(f"{name} {step + 1}/{steps}: loss {average:.4f}", flush=True)
+            if step % 250 == 249 or step == steps - 1:
+                save(work.student, work.rms, arguments.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m vidstyle.features.distill", description=__doc__)
+    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19 state dict")
+    parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
+    parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")
+    parser.add_argument("--start", type=Path, help="weights to start from instead of random ones")
+    parser.add_argument("--layer-steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=4000, help="end-to-end steps")
+    parser.add_argument("--rate", type=float, default=1e-3, help="end-to-end learning rate")
+    parser.add_argument("--crops", type=int, default=2, help="of each kind, a step")
+    parser.add_argument("--seed", type=int, default=0)
+    distill(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A feature network as a row of named steps, read out wherever a loss wants to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vidstyle.errors import SettingsError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class TapNet(nn.Module):
+    """Steps run one after the other; a *tap* is the output of a named step.
+
+    `style_taps` and `content_tap` are what the losses use unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Mapping[str, nn.Module],
+        style_taps: Sequence[str],
+        content_tap: str,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.steps = nn.ModuleDict(steps)
+        self.style_taps = tuple(style_taps)
+        self.content_tap = content_tap
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
+        """(B, 3, H, W) RGB in [0, 1] → {tap: (B, C, H', W')}, running no deeper than the last."""
+        wanted = set(taps)
+        found: dict[str, Tensor] = {}
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        x = (image - mean) / std
+        for name, step in self.steps.items():
+            x = step(x)
+            if name in wanted:
+                found[name] = x
+                if len(found) == len(wanted):
+                    break
+        return found
+
+    def frozen(self) -> TapNet:
+        """For measuring only: no gradient reaches the weights."""
+        return self.eval().requires_grad_(False)
+
+
+def check_taps(
+    name: str, known: Iterable[str], style_taps: Sequence[str], content_tap: str
+) -> None:
+    readable = [tap for tap in known if not tap.startswith("pool")]
+    for tap in (*style_taps, content_tap):
+        if tap not in readable:
+            raise SettingsError(f"layer {tap}: {name} has {', '.join(readable)}")
+    if not style_taps:
+        raise SettingsError("--style-layers is empty: name at least one layer, e.g. relu1_1")

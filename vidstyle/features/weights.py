@@ -1,0 +1,47 @@
+"""State dicts from files and from torchvision, never running code that a file carries."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vidstyle.errors import InputError
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A `.safetensors` or `.pth`/`.pt` state dict as float32 tensors by name."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; --weights takes .pth or .safetensors")
+    try:
+        state = _read(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a plain state dict ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path}: not a plain state dict; save `network.state_dict()`")
+    return {str(name): value.float() for name, value in state.items()}
+
+
+def _read(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def torchvision_weights(name: str) -> dict[str, Tensor]:
+    """torchvision's ImageNet weights, from its cache or the network."""
+    from torchvision import models
+
+    choice = {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[name].IMAGENET1K_V1
+    try:
+        return dict(choice.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{name}: its weights could not be fetched ({error}); put them on this machine and "
+            "pass --weights FILE, or use --features lite"
+        ) from error

@@ -1,0 +1,36 @@
+"""Backward warping along optical flow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STILL = 0.1  # pixels: less motion than this is noise, and resampling by it only blurs
+
+
+def still_to_zero(flow: Tensor) -> Tensor:
+    """Flow shorter than `STILL` pixels set to exactly 0, so that still pixels are copied."""
+    return flow * (flow.square().sum(1, keepdim=True) >= STILL**2)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """image (B, C, H, W) read at p + flow(p), flow (B, 2, H, W) in pixels (x, y): bilinear.
+
+    Outside the image its border repeats.
+    """
+    _, _, height, width = image.shape
+    ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, -1, 1)
+    xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, -1)
+    # align_corners=True: -1 and 1 are the centres of the outermost pixels.
+    x = (xs + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
+    y = (ys + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
+    grid = torch.stack([x, y], dim=-1)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
+    """A flow field for the same pictures at another size, vectors rescaled."""
+    scale = torch.tensor([width / flow.shape[3], height / flow.shape[2]], device=flow.device)
+    resized = F.interpolate(flow, (height, width), mode="bilinear", antialias=True)
+    return resized * scale.to(flow.dtype).view(1, 2, 1, 1)

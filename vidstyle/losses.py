@@ -1,0 +1,74 @@
+"""Pure loss functions, unweighted; images are (B, C, H, W), losses are summed over the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+
+CHUNK = 4096  # pixels a partial sum: one long thin product would run on a single tile or core
+
+
+class _Gram(torch.autograd.Function):
+    """FᵀF / N of (B, N, C), its gradient in F's own layout.
+
+    Autograd's own would come transposed, and adding that to the convolutions' gradient costs
+    more on a CPU than the product itself.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, flat: Tensor) -> Tensor:
+        ctx.save_for_backward(flat)
+        parts = flat.split(CHUNK, dim=1)
+        gram = torch.bmm(parts[-1].transpose(1, 2), parts[-1])
+        if len(parts) > 1:
+            whole = flat[:, : CHUNK * (len(parts) - 1)].unflatten(1, (-1, CHUNK))
+            gram += (whole.transpose(2, 3) @ whole).sum(1)
+        return gram / flat.shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        symmetric = (gradients[0] + gradients[0].transpose(1, 2)) / flat.shape[1]
+        return torch.bmm(flat, symmetric)
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, C, C) float32, F·Fᵀ / (H·W) (Gatys, Ecker, Bethge 2016, eq. 3).
+
+    In float32 whatever the input is: half-precision sums over a million pixels overflow.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        b, c, h, w = features.shape
+        flat = features.float().permute(0, 2, 3, 1).reshape(b, h * w, c)  # a view if channels_last
+        return torch.as_tensor(_Gram.apply(flat))
+
+
+def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
+    """‖G − T‖²_F / ‖T‖²_F per sample, summed: relative, so that layers need no weights."""
+    error = (gram - target).square().sum((1, 2))
+    return (error / target.square().sum((1, 2)).clamp_min(1e-12)).sum()
+
+
+def content_loss(features: Tensor, target: Tensor) -> Tensor:
+    """‖F − T‖² / ‖T‖² per sample, summed, in float32."""
+    error = (features.float() - target.float()).square().sum((1, 2, 3))
+    return (error / target.float().square().sum((1, 2, 3)).clamp_min(1e-12)).sum()
+
+
+def tv_loss(image: Tensor) -> Tensor:
+    """Anisotropic squared total variation (Mahendran, Vedaldi 2015, β = 2), mean over pixels."""
+    dy = (image[..., 1:, :] - image[..., :-1, :]).square().sum((1, 2, 3))
+    dx = (image[..., :, 1:] - image[..., :, :-1]).square().sum((1, 2, 3))
+    return ((dx + dy) / image[0].numel()).sum()
+
+
+def temporal_loss(image: Tensor, target: Tensor, trust: Tensor) -> Tensor:
+    """Σ c·(x − ω)² / (C·H·W) over *all* pixels (Ruder, Dosovitskiy, Brox 2016, eq. 7).
+
+    `trust` is c, (B, 1, H, W) in [0, 1]: its gradient is c·2(x − ω), exactly 0 where occluded.
+    """
+    return (trust * (image - target).square()).sum() / image[0].numel()
