@@ -55,6 +55,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """`cpu`, or a CUDA device's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def choose_precision(name: str, device: torch.device, net: nn.Module) -> str:
     """`auto`: bf16 where the card has it, else fp16; on a CPU whichever of two is faster."""
     if name not in PRECISIONS:

@@ -51,17 +51,19 @@ class WarpError:
         self.sources: list[float] = []
         self.results: list[float] = []
 
-    def start_shot(self) -> None:
-        self.last = None
-
-    def add(self, source: np.ndarray, result: np.ndarray) -> None:
-        if self.last is not None:
+    def add(self, source: np.ndarray, result: np.ndarray, new_shot: bool = False) -> None:
+        """The next frame; with `new_shot` it is not compared with the one before."""
+        if self.last is not None and not new_shot:
             before, painted = self.last
             pair = (before, source)
             errors = warp_error(self.flow, pair, pair, (painted, result))
             self.sources.append(errors[0])
             self.results.append(errors[1])
         self.last = (source, result)
+
+    @property
+    def pairs(self) -> int:
+        return len(self.results)
 
     @property
     def source(self) -> float:

@@ -27,6 +27,7 @@ class Step:
 
 
 OnStep = Callable[[Step], None]
+Moments = tuple[Tensor, Tensor]  # Adam's first and second, each (1, 3, H, W)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PixelAdam(torch.optim.Optimizer):
     its learning rate at first, which is flicker. `first` and `second` are (1, 3, H, W).
     """
 
-    def __init__(self, image: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> None:
+    def __init__(self, image: Tensor, moments: Moments | None = None) -> None:
         super().__init__([image], {"lr": 0.0})
         self.image = image
         self.warm = moments is not None
@@ -110,9 +111,9 @@ class Optimizer:
         start: Tensor,
         goal: Goal,
         rates: Sequence[Tensor | float],
-        moments: tuple[Tensor, Tensor] | None = None,
+        moments: Moments | None = None,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, Moments]:
         """One Adam step a rate, from `start` (1, 3, H, W); a rate is a number or (1, 1, H, W).
 
         Gives the picture, in [0, 1], and Adam's moments to carry on.

@@ -93,16 +93,17 @@ class ComputeSettings:
 class StyleSettings:
     """The picture: effort and the weights of the losses.
 
-    `steps` are spent on each frame at full size, and twice as many at half size before that (a
+    `steps` are spent on each frame at full size, after three times as many at half size (a
     quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
     """
 
-    steps: int = 6
-    first_steps: int = 60
+    steps: int = 4
+    first_steps: int = 40
     style_weight: float = 1.0
     content_weight: float = 0.3
     tv_weight: float = 0.0
-    temporal_weight: float = 60.0
+    temporal_weight: float = 200.0
+    flow: str = "dis"
 
     def __post_init__(self) -> None:
         _require_number("--steps", self.steps, 1, 10000)

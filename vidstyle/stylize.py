@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,15 +16,21 @@ from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp
+from vidstyle.frame import Frame
 from vidstyle.images import fit_side, resize, scaled, to_array, to_tensor
-from vidstyle.optimize import Goal, OnStep, Optimizer, Step
+from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
+from vidstyle.uncovered import fill_uncovered
 
-COARSEST_SIDE = 112  # pixels, long side of a first frame's first scale
-SOLVE_SIDE = 640  # pixels: above it strokes would shrink; larger frames are lifted from it
-FIRST_RATE, LATER_RATE, LAST_RATE = 0.02, 0.02, 0.002
-UNCOVERED_GAIN = 2.0
-HALF = 0
+COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
+SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
+POLISH = 4  # a larger size gets one step for so many at the solved one
+
+FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
+HALF_RATE, FULL_RATE, LAST_RATE = 0.02, 0.01, 0.002
+HALF_STEPS = 3  # at half size for one at full: together not even twice its price
+
+Size = tuple[int, int]
 
 
 class FrameStyler(Protocol):
@@ -38,17 +44,29 @@ class FrameStyler(Protocol):
         ...
 
 
+def stylize_shots(
+    frames: Iterable[tuple[int, Frame]], styler: FrameStyler
+) -> Iterator[tuple[int, Frame, Frame]]:
+    """(shot, frame) → (shot, frame, stylised frame), starting afresh at every new shot."""
+    current: int | None = None
+    for shot, frame in frames:
+        if shot != current:
+            styler.start_shot()
+            current = shot
+        yield shot, frame, replace(frame, image=styler.next_frame(frame.image))
+
+
 def falling(first: float, last: float, steps: int) -> list[float]:
     """Learning rates in geometric descent."""
-    return [float(r) for r in np.geomspace(first, last, steps)]
+    return [float(rate) for rate in np.geomspace(first, last, steps)]
 
 
-def scales(height: int, width: int) -> list[tuple[int, int]]:
+def scales(size: Size) -> list[Size]:
     """Sizes (h, w) from coarse to the given one: √2 apart up to SOLVE_SIDE, then doubling."""
-    sizes, factor = [(height, width)], 1.0
-    while max(height, width) * factor > COARSEST_SIDE * 1.2:
-        factor /= 2.0 if max(height, width) * factor > SOLVE_SIDE * 1.2 else 2**0.5
-        sizes.append(scaled((height, width), factor))
+    sizes, factor, side = [size], 1.0, max(size)
+    while side * factor > COARSEST_SIDE * 1.2:
+        factor /= 2 if side * factor > SOLVE_SIDE else 2**0.5
+        sizes.append(scaled(size, factor))
     return sizes[::-1]
 
 
@@ -60,22 +78,13 @@ class StyleTargets:
         self.known: dict[int, dict[str, Tensor]] = {}
 
     def at(self, side: int) -> dict[str, Tensor]:
-        """The target for a picture whose long side is `side` pixels."""
+        """tap → (1, C, C), for a picture whose long side is `side` pixels."""
         if side not in self.known:
             each = [self.optimizer.grams(fit_side(p, side)) for p in self.paintings]
             self.known[side] = {
                 tap: torch.stack([grams[tap] for grams in each]).mean(0) for tap in each[0]
             }
         return self.known[side]
-
-
-@dataclass
-class _Past:
-    """What a frame leaves to the next."""
-
-    source: np.ndarray
-    result: Tensor
-    moments: dict[tuple[int, int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,20 @@ class Correspondence:
     trust: Tensor
 
 
+@dataclass(frozen=True)
+class _Past:
+    """What a frame leaves to the next: its picture, the result, Adam's moments at each size."""
+
+    source: np.ndarray
+    result: Tensor
+    moments: dict[Size, Moments]
+
+
 class OptimizingStyler:
-    """Optimises each frame, started from and held to the previous one along the flow."""
+    """Optimises each frame, started from and held to the previous one along the flow.
+
+    `paintings` are (H, W, 3) float32 RGB in [0, 1]; without a `flow` every frame is made alone.
+    """
 
     def __init__(
         self,
@@ -100,7 +121,7 @@ class OptimizingStyler:
     ) -> None:
         self.compute, self.settings, self.flow, self.on_step = compute, settings, flow, on_step
         self.optimizer = Optimizer(net, compute, settings)
-        tensors = [to_tensor(p, compute.device) for p in paintings]
+        tensors = [to_tensor(painting, compute.device) for painting in paintings]
         self.targets = StyleTargets(tensors, self.optimizer)
         self.past: _Past | None = None
 
@@ -119,60 +140,77 @@ class OptimizingStyler:
 
     def _correspond(self, previous: np.ndarray, current: np.ndarray) -> Correspondence:
         assert self.flow is not None
-        device = self.compute.device
-        back = to_tensor(self.flow(current, previous), device)
-        forth = to_tensor(self.flow(previous, current), device)
+        back = to_tensor(self.flow(current, previous), self.compute.device)
+        forth = to_tensor(self.flow(previous, current), self.compute.device)
         return Correspondence(still_to_zero(back), trust_mask(back, forth))
 
-    def _first(self, content: Tensor) -> tuple[Tensor, dict]:
-        sizes = scales(*content.shape[2:])
-        result = resize(content, sizes[0])
-        moments: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        for level, size in enumerate(sizes):
-            rates = falling(FIRST_RATE, LAST_RATE*2, self.settings.first_steps)
-            goal = self._goal(resize(content, size))
-            result, moments[size] = self.optimizer.descend(
-                resize(result, size), goal, rates, None, self._report(level, len(rates))
-            )
-        return result, moments
-
-    def _goal(self, content: Tensor, **temporal: Tensor) -> Goal:
-        grams = self.targets.at(max(content.shape[2:]))
-        return Goal(grams, self.optimizer.content(content), **temporal)
+    def _goal(self, content: Tensor) -> Goal:
+        return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
 
     def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))
 
-    def _later(self, content: Tensor, past: _Past, link: Correspondence) -> tuple[Tensor, dict]:
-        full = tuple(content.shape[2:])
-        half = scaled(full, 0.5)
-        carried = warp(past.result, link.flow)
-        start = self.fill(content, carried, link.trust)
-        moments: dict = {}
-        for level, (size, steps, rate) in enumerate(
-            ((half, HALF or 2 * self.settings.steps, LATER_RATE), (full, self.settings.steps, LATER_RATE/2))
-        ):
-            trust = resize(link.trust, size)
-            goal = self._goal(resize(content, size), carried=resize(carried, size), trust=trust)
-            gain = 1 + UNCOVERED_GAIN * (1 - trust)
-            rates = [r * gain for r in falling(rate, LAST_RATE, steps)]
-            begin = resize(start, size)
+    def _first(self, content: Tensor) -> tuple[Tensor, dict[Size, Moments]]:
+        """Coarse to fine, from the frame itself."""
+        sizes = scales(_size(content))
+        result, moments = resize(content, sizes[0]), {}
+        for level, size in enumerate(sizes):
+            steps = self._effort(self.settings.first_steps, size)
             result, moments[size] = self.optimizer.descend(
-                begin, goal, rates, self._carry_moments(past, link, size),
-                self._report(level, steps),
+                resize(result, size),
+                self._goal(resize(content, size)),
+                falling(FIRST_RATE, FIRST_LAST_RATE, steps),
+                on_step=self._report(level, steps),
             )
-            if size != full:
-                # Lift the change, not the picture: the full-size detail of the start is kept.
-                change = F.interpolate(result - begin, full, mode="bicubic")
-                start = (start + change).clamp(0, 1)
         return result, moments
 
-    def _carry_moments(self, past: _Past, link: Correspondence, size: tuple[int, int]):
-        if size not in past.moments:
-            return None
-        flow, trust = resize_flow(link.flow, *size), resize(link.trust, size)
-        first, second = past.moments[size]
-        return warp(first, flow) * trust, warp(second, flow) * trust
+    def _effort(self, steps: int, size: Size) -> int:
+        return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
 
-    def fill(self, content, carried, trust):
-        return carried
+    def _later(
+        self, content: Tensor, past: _Past, link: Correspondence
+    ) -> tuple[Tensor, dict[Size, Moments]]:
+        """Half size, then full, from the previous result along the flow and held to it."""
+        carried = warp(past.result, link.flow)
+        start, moments = fill_uncovered(content, carried, link.trust), {}
+        for level, (size, steps, rate) in enumerate(self._levels(_size(content), link)):
+            trust = resize(link.trust, size)
+            goal = replace(
+                self._goal(resize(content, size)), carried=resize(carried, size), trust=trust
+            )
+            begin = resize(start, size)
+            result, moments[size] = self.optimizer.descend(
+                begin,
+                goal,
+                falling(rate, LAST_RATE, steps),
+                self._carry(past.moments.get(size), link, size),
+                self._report(level, steps),
+            )
+            # The change is lifted, not the picture: the start's full-size detail is kept.
+            change = F.interpolate(result - begin, _size(content), mode="bicubic")
+            start = (start + change).clamp(0, 1)
+        return result, moments
+
+    def _levels(self, full: Size, link: Correspondence) -> list[tuple[Size, int, float]]:
+        """(size, steps, first learning rate) of a later frame: more steps the more is new in it."""
+        solved = scaled(full, min(1.0, SOLVE_SIDE / max(full)))
+        steps = round(self.settings.steps * (2 - float(link.trust.mean())))
+        levels = [
+            (scaled(solved, 0.5), HALF_STEPS * steps, HALF_RATE),
+            (solved, steps, FULL_RATE),
+        ]
+        if solved != full:
+            levels.append((full, self._effort(steps, full), FULL_RATE))
+        return levels
+
+    def _carry(self, moments: Moments | None, link: Correspondence, size: Size) -> Moments | None:
+        """Adam's moments along the flow; zero where it is not trusted, for full steps there."""
+        if moments is None:
+            return None
+        flow, trust = resize_flow(link.flow, size), resize(link.trust, size)
+        # Bilinear: bicubic would make the second moment negative.
+        return warp(moments[0], flow) * trust, warp(moments[1], flow) * trust
+
+
+def _size(image: Tensor) -> Size:
+    return image.shape[2], image.shape[3]

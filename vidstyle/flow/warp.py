@@ -29,8 +29,9 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """A flow field for the same pictures at another size, vectors rescaled."""
+def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """A flow field for the same pictures at another size (h, w), vectors rescaled."""
+    height, width = size
     scale = torch.tensor([width / flow.shape[3], height / flow.shape[2]], device=flow.device)
     resized = F.interpolate(flow, (height, width), mode="bilinear", antialias=True)
     return resized * scale.to(flow.dtype).view(1, 2, 1, 1)

@@ -1,0 +1,19 @@
+"""Clips and pictures in and out: reader, writer, colour, shots."""
+
+from vidstyle.video.encoders import check_output
+from vidstyle.video.picture import check_picture_output, load_picture, save_picture
+from vidstyle.video.reader import ClipReader, probe
+from vidstyle.video.shots import ShotDetector, split_shots
+from vidstyle.video.writer import ClipWriter
+
+__all__ = [
+    "ClipReader",
+    "ClipWriter",
+    "ShotDetector",
+    "check_output",
+    "check_picture_output",
+    "load_picture",
+    "probe",
+    "save_picture",
+    "split_shots",
+]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from made_clips import flat, gradient
+
+from vidstyle.errors import InputError, SettingsError
+from vidstyle.frame import ColourTags
+from vidstyle.video.colour import FrameToRgb, PixelLayout, RgbToFrame, settle_tags
+
+BT709 = ColourTags(1, 1, 1, False)
+
+
+def through(image: np.ndarray, tags: ColourTags, layout: str) -> np.ndarray:
+    frame = RgbToFrame(tags, PixelLayout(layout))(image)
+    return FrameToRgb(tags, image.shape[1], image.shape[0])(frame)
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("matrix", [1, 6, 9])
+@pytest.mark.parametrize(
+    "layout", ["yuv420p", "nv12", "yuv444p", "yuv422p10le", "yuv420p10le", "yuv444p12le"]
+)
+def test_a_round_trip_has_no_bias(layout: str, matrix: int, full_range: bool) -> None:
+    tags = ColourTags(matrix, 1, 1, full_range)
+    image = gradient(128, 64)
+    error = (through(image, tags, layout) - image) * 255
+    # Swscale's own matrix is off by half a level, FFmpeg's default chroma scaling by a whole one.
+    assert np.abs(error.mean(axis=(0, 1))).max() < 0.1
+    assert (
+        np.abs(error).max() < 3
+    )  # luma off by half a level and blue by 1.86 times as much, twice filtered
+
+
+@pytest.mark.parametrize("layout", ["gbrp", "rgb24", "bgr0"])
+def test_rgb_layouts_only_round(layout: str) -> None:
+    image = gradient()
+    tags = ColourTags(0, 1, 1, True)
+    assert np.abs(through(image, tags, layout) - image).max() * 255 < 0.501
+
+
+@pytest.mark.parametrize(
+    ("matrix", "full_range", "levels"),
+    [
+        (1, False, (63, 102, 240)),  # BT.709: Y = 16 + 219 * 0.2126, Cr at its top
+        (6, False, (81, 90, 240)),  # BT.601: the well-known 81, 90, 240
+        (9, False, (74, 97, 240)),
+        (6, True, (76, 85, 255)),
+    ],
+)
+def test_red_has_the_levels_of_the_standard(matrix: int, full_range: bool, levels: tuple) -> None:
+    tags = ColourTags(matrix, 1, 1, full_range)
+    frame = RgbToFrame(tags, PixelLayout("yuv444p"))(flat((1, 0, 0)))
+    assert tuple(frame.to_ndarray()[:, 10, 10]) == levels
+
+
+@pytest.mark.parametrize("size", [(64, 48), (32, 24)])
+@pytest.mark.parametrize("layout", ["yuvj420p", "yuvj444p", "gray"])
+def test_full_range_white_and_black_stay(layout: str, size: tuple[int, int]) -> None:
+    tags = ColourTags(6, 6, 6, True)
+    for level in (0, 128, 255):
+        frame = av.VideoFrame(64, 48, layout)
+        for index, plane in enumerate(frame.planes):
+            np.frombuffer(plane, np.uint8)[:] = 128 if index else level
+        picture = FrameToRgb(tags, *size)(frame)
+        assert picture.shape == (size[1], size[0], 3)
+        np.testing.assert_allclose(picture * 255, level, atol=0.1)
+
+
+def test_alpha_lies_over_black() -> None:
+    for size in ((64, 48), (32, 24)):
+        frame = av.VideoFrame(64, 48, "yuva420p")
+        for plane, level in zip(frame.planes, (235, 128, 128, 102), strict=True):
+            np.frombuffer(plane, np.uint8)[:] = level
+        picture = FrameToRgb(BT709, *size)(frame)
+        np.testing.assert_allclose(picture, 102 / 255, atol=0.003)
+    rgba = np.full((48, 64, 4), (200, 100, 50, 51), np.uint8)
+    picture = FrameToRgb(ColourTags(0, 1, 1, True), 64, 48)(
+        av.VideoFrame.from_ndarray(rgba, "rgba")
+    )
+    np.testing.assert_allclose(picture[5, 5] * 255, (40, 20, 10), atol=0.01)
+
+
+def test_ten_bits_are_not_cut_to_eight() -> None:
+    ramp = np.linspace(0.2, 0.3, 64, dtype=np.float32)
+    image = np.broadcast_to(ramp[None, :, None], (48, 64, 3)).copy()
+    back = through(image, BT709, "yuv444p10le")
+    assert len(np.unique(back[0, :, 1])) > 50  # eight bits have 26 levels there
+    assert np.abs(back - image).max() * 1023 < 2.5
+
+
+def test_shrinking_does_not_alias() -> None:
+    checks = np.indices((256, 256)).sum(0)[..., None].repeat(3, 2) % 2
+    frame = RgbToFrame(BT709, PixelLayout("yuv444p"))(checks.astype(np.float32))
+    small = FrameToRgb(BT709, 100, 100)(frame)[8:-8, 8:-8]
+    np.testing.assert_allclose(small, 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "settled"),
+    [
+        ((640, 480), (2, 2, 2), (6, 6, 6)),
+        ((720, 576), (2, 2, 2), (5, 5, 6)),
+        ((1280, 544), (2, 2, 2), (1, 1, 1)),
+        ((960, 720), (2, 2, 2), (1, 1, 1)),
+        ((640, 480), (1, 2, 2), (1, 1, 1)),
+        ((1920, 1080), (5, 2, 13), (5, 5, 13)),
+        ((1920, 1080), (9, 9, 14), (9, 9, 14)),
+    ],
+)
+def test_open_tags_follow_convention(size: tuple, given: tuple, settled: tuple) -> None:
+    tags = settle_tags(ColourTags(*given, False), *size)
+    assert (tags.matrix, tags.primaries, tags.transfer) == settled
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused(transfer: int, name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        settle_tags(ColourTags(9, 9, transfer, False), 1920, 1080)
+
+
+@pytest.mark.parametrize("name", ["pal8", "yuva420p", "nonsense", "gray", "yuvj420p"])
+def test_layouts_that_cannot_be_filled_are_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"--pix-fmt {name}"):
+        PixelLayout(name)

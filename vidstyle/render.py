@@ -1,0 +1,316 @@
+"""One clip or one picture, from file to file: the only place that wires the stages together."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vidstyle.device import (
+    Compute,
+    choose_device,
+    choose_precision,
+    device_name,
+    keep_freed_memory,
+)
+from vidstyle.errors import DeviceMemoryError
+from vidstyle.features import load_features
+from vidstyle.flow import load_flow, remember
+from vidstyle.frame import ClipInfo
+from vidstyle.measure import WarpError
+from vidstyle.optimize import Step
+from vidstyle.settings import (
+    ClipSettings,
+    ComputeSettings,
+    FeatureSettings,
+    OutputSettings,
+    StyleSettings,
+)
+from vidstyle.stylize import FrameStyler, OptimizingStyler, stylize_shots
+from vidstyle.video import (
+    ClipReader,
+    ClipWriter,
+    check_output,
+    check_picture_output,
+    load_picture,
+    save_picture,
+    split_shots,
+)
+
+PAINTING_SIDE = 2048  # pixels: finer brush work than this is below every frame's resolution
+Paths = Sequence[Path | str]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The clip is open, the network is ready. `frames` is the headers' word, if they have one."""
+
+    info: ClipInfo
+    compute: Compute
+    frames: int | None
+
+
+@dataclass(frozen=True)
+class FrameDone:
+    """Frame `index` (from 0) of shot `shot` was written, `seconds` after the render began."""
+
+    index: int
+    shot: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that does not stop the work but that the user should know, in one line."""
+
+    message: str
+
+
+Event = Started | FrameDone | Warned | Step
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a render was and how it went; `None` is what it could not know.
+
+    `seconds` is the whole render, imports left out. The warp errors are of the frames before
+    encoding, by the rendering's own flow.
+    """
+
+    result: str
+    source: str
+    frames: int
+    shots: int
+    width: int
+    height: int
+    seconds: float
+    frames_per_second: float
+    peak_memory_mb: float | None
+    device: str
+    precision: str
+    features: str
+    steps: int
+    first_steps: int
+    flow: str
+    corrupt_packets: int
+    warp_error: float | None
+    warp_error_source: float | None
+    warp_error_ratio: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Flat, without what is not known."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def make_styler(
+    paintings: Sequence[np.ndarray],
+    look: StyleSettings | None = None,
+    features: FeatureSettings | None = None,
+    compute: ComputeSettings | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> OptimizingStyler:
+    """The temporal optimiser, ready for `start_shot` and `next_frame`.
+
+    `paintings` are (H, W, 3) float32 RGB in [0, 1]. Raises `SettingsError` and `InputError`
+    where a network, its weights or a device cannot be had.
+    """
+    look, features = look or StyleSettings(), features or FeatureSettings()
+    compute = compute or ComputeSettings()
+    flow = None if look.flow == "none" else remember(load_flow(look.flow))
+    device = _prepare_device(compute)
+    net = load_features(
+        features.name, features.weights, features.style_layers, features.content_layer
+    ).to(device, memory_format=torch.channels_last)
+    chosen = Compute(device, choose_precision(compute.precision, device, net))
+    return OptimizingStyler(net, paintings, chosen, look, flow, on_step)
+
+
+def _prepare_device(compute: ComputeSettings) -> torch.device:
+    device = choose_device(compute.device)
+    torch.manual_seed(compute.seed)
+    if compute.threads:
+        torch.set_num_threads(compute.threads)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+def stylize_frames(images: Iterable[np.ndarray], styler: FrameStyler) -> Iterator[np.ndarray]:
+    """One shot's pictures, (H, W, 3) float32 RGB in [0, 1], each stylised, in the same form.
+
+    For a reader of your own; give the pictures after a cut to a second call.
+    """
+    styler.start_shot()
+    for image in images:
+        yield styler.next_frame(image)
+
+
+def stylize_image(
+    image: np.ndarray,
+    paintings: Sequence[np.ndarray],
+    *,
+    look: StyleSettings | None = None,
+    features: FeatureSettings | None = None,
+    compute: ComputeSettings | None = None,
+    on_event: OnEvent = lambda event: None,
+) -> np.ndarray:
+    """A still in the paintings' style; all (H, W, 3) float32 RGB in [0, 1]."""
+    with _memory_errors():
+        styler = make_styler(paintings, look, features, compute, on_event)
+        return next(stylize_frames([image], styler))
+
+
+def stylize_picture(
+    photo: Path | str,
+    paintings: Paths,
+    target: Path | str,
+    *,
+    size: int | None = None,
+    overwrite: bool = False,
+    look: StyleSettings | None = None,
+    features: FeatureSettings | None = None,
+    compute: ComputeSettings | None = None,
+    on_event: OnEvent = lambda event: None,
+) -> np.ndarray:
+    """`stylize_image` from file to file; also gives the picture."""
+    check_picture_output(Path(target), overwrite)
+    image = load_picture(Path(photo), size)
+    result = stylize_image(
+        image,
+        load_paintings(paintings),
+        look=look,
+        features=features,
+        compute=compute,
+        on_event=on_event,
+    )
+    save_picture(Path(target), result, overwrite)
+    return result
+
+
+def load_paintings(paths: Paths) -> list[np.ndarray]:
+    return [load_picture(Path(path), PAINTING_SIDE) for path in paths]
+
+
+def stylize_video(
+    clip: Path | str,
+    paintings: Paths,
+    target: Path | str,
+    *,
+    part: ClipSettings | None = None,
+    look: StyleSettings | None = None,
+    features: FeatureSettings | None = None,
+    compute: ComputeSettings | None = None,
+    output: OutputSettings | None = None,
+    on_event: OnEvent = lambda event: None,
+) -> Report:
+    """Render `clip` in the style of `paintings` to `target`; several paintings are averaged.
+
+    Streams: memory does not grow with the clip's length. `target` appears only when complete.
+    Raises `RequestError` before any work, `DecodeError`, `EncodeError` or `DeviceMemoryError`
+    (all `VidstyleError`) when the work fails.
+    """
+    part, output = part or ClipSettings(), output or OutputSettings()
+    target = Path(target)
+    begun = time.perf_counter()
+    check_output(target, output)
+    styles = load_paintings(paintings)
+    with _memory_errors(), ClipReader(Path(clip), part) as reader:
+        styler = make_styler(styles, look, features, compute, on_event)
+        on_event(Started(reader.info, styler.compute, reader.expected_frames))
+        with ClipWriter(target, reader.info, output, part) as writer:
+            tally = _pass_frames(reader, styler, writer, begun, on_event)
+        _pass_warnings(reader, writer, on_event)
+    return _report(target, reader, styler, tally, time.perf_counter() - begun)
+
+
+@dataclass
+class _Tally:
+    frames: int = 0
+    shots: int = 0
+    steadiness: WarpError | None = None
+
+
+def _pass_frames(
+    reader: ClipReader,
+    styler: OptimizingStyler,
+    writer: ClipWriter,
+    begun: float,
+    on_event: OnEvent,
+) -> _Tally:
+    tally = _Tally(steadiness=WarpError(styler.flow) if styler.flow else None)
+    for shot, source, result in stylize_shots(split_shots(reader), styler):
+        writer.write(result)
+        if tally.steadiness is not None:
+            tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
+        tally.frames, tally.shots = result.index + 1, shot + 1
+        on_event(FrameDone(result.index, shot, time.perf_counter() - begun))
+    return tally
+
+
+def _pass_warnings(reader: ClipReader, writer: ClipWriter, on_event: OnEvent) -> None:
+    for message in writer.warnings:
+        on_event(Warned(message))
+    if reader.corrupt_packets:
+        on_event(Warned(f"{reader.path}: skipped {reader.corrupt_packets} broken packets"))
+
+
+def _report(
+    target: Path, reader: ClipReader, styler: OptimizingStyler, tally: _Tally, seconds: float
+) -> Report:
+    look, steady = styler.settings, tally.steadiness
+    measured = steady is not None and steady.pairs > 0
+    return Report(
+        result=str(target),
+        source=str(reader.path),
+        frames=tally.frames,
+        shots=tally.shots,
+        width=reader.info.width,
+        height=reader.info.height,
+        seconds=round(seconds, 3),
+        frames_per_second=round(tally.frames / seconds, 3),
+        peak_memory_mb=_peak_memory_mb(styler.compute.device),
+        device=device_name(styler.compute.device),
+        precision=styler.compute.precision,
+        features=styler.optimizer.net.name,
+        steps=look.steps,
+        first_steps=look.first_steps,
+        flow=look.flow,
+        corrupt_packets=reader.corrupt_packets,
+        warp_error=steady.result if steady and measured else None,
+        warp_error_source=steady.source if steady and measured else None,
+        warp_error_ratio=steady.ratio if steady and measured else None,
+    )
+
+
+def _peak_memory_mb(device: torch.device) -> float | None:
+    """Of the CUDA device in use, else of this process; Windows does not say."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Out of memory, on either kind of device, as one line with the way out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not full and "can't allocate memory" not in str(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "allocation failed"
+        raise DeviceMemoryError(
+            f"out of memory ({reason}): use a smaller --size, or --device cpu"
+        ) from error

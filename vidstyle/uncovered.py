@@ -1,0 +1,45 @@
+"""A start for areas that the previous frame did not show: painted, not the plain photograph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
+STROKE = 3.0  # pixels: what is finer than this in a painted picture is brush work
+
+
+def blur(image: Tensor, sigma: float) -> Tensor:
+    """Gaussian of (B, C, H, W), borders repeated."""
+    reach = min(round(3 * sigma), 4 * max(image.shape[2:]))
+    offsets = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, 1, -1)
+    rows = F.pad(image, (reach, reach, 0, 0), mode="replicate")
+    rows = F.conv2d(rows, kernel, groups=image.shape[1])
+    columns = F.pad(rows, (0, 0, reach, reach), mode="replicate")
+    return F.conv2d(columns, kernel.transpose(2, 3), groups=image.shape[1])
+
+
+def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
+    """`carried` where trusted, elsewhere the content in the painting's colours with its strokes.
+
+    `content` and `carried` are (1, 3, H, W) in [0, 1], `trust` (1, 1, H, W). The colours come from
+    a regression over the whole frame and from trusted neighbours, the brush work is the carried
+    picture's finest band, whose place does not matter.
+    """
+    recoloured = _recolour(content, carried, trust)
+    nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
+    brush_work = carried - blur(carried, STROKE)
+    return torch.lerp(recoloured + nearby + brush_work, carried, trust).clamp(0, 1)
+
+
+def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
+    """The affine map of colours, content → carried, that fits best where trusted."""
+    colours = torch.cat([content, torch.ones_like(content[:, :1])], dim=1).flatten(2)[0]  # (4, N)
+    weighted = colours * trust.flatten(2)[0]
+    # The ridge keeps a frame without trust, or of one colour, solvable.
+    covariance = weighted @ colours.T + 1e-3 * torch.eye(4, device=content.device)
+    mapping = torch.linalg.solve(covariance, weighted @ carried.flatten(2)[0].T)
+    return (mapping.T @ colours).view_as(content)

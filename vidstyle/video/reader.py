@@ -1,0 +1,339 @@
+"""A clip, frame by frame: upright, scaled, in float RGB, at its exact times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self, cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vidstyle.errors import DecodeError, InputError
+from vidstyle.frame import ClipInfo, ColourTags, Frame
+from vidstyle.settings import ClipSettings
+from vidstyle.video.colour import RGB, FrameToRgb, bit_depth, is_rgb, settle_tags
+from vidstyle.video.geometry import Orientation, scaled_size
+
+_READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
+_MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
+_USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
+
+
+def exact_seconds(value: float) -> Fraction:
+    """The decimal a user typed: 1.001 is 1001/1000, not the binary number beside it."""
+    return Fraction(repr(float(value)))
+
+
+def open_clip(path: Path) -> InputContainer:
+    """FFmpeg's container at `path`; `InputError` says what is wrong with it."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a clip in it")
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; check its permissions") from error
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"{path}: {_NOT_A_VIDEO}") from error
+    return _refuse_stills(container, path)
+
+
+_NOT_A_VIDEO: Final = "not a video FFmpeg can read; try another file, or convert it to mp4 first"
+
+
+def _refuse_stills(container: InputContainer, path: Path) -> InputContainer:
+    name = container.format.name
+    if name == "tty":  # FFmpeg's name for plain text, which it draws as a film of a terminal
+        container.close()
+        raise InputError(f"{path}: {_NOT_A_VIDEO}")
+    if name == "image2" or name.endswith("_pipe"):
+        container.close()
+        raise InputError(f"{path}: a picture, not a clip; use `vidstyle image` for it")
+    return container
+
+
+def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first video stream that is not cover art."""
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not stream.disposition & still:
+            return stream
+    raise InputError(f"{path}: has no video stream; name a clip with pictures in it")
+
+
+def probe(path: Path, settings: ClipSettings | None = None) -> ClipInfo:
+    """What `ClipReader(path, settings).info` says; decodes one frame. Raises as it does."""
+    with ClipReader(path, settings) as reader:
+        return reader.info
+
+
+class _Picture(NamedTuple):
+    frame: av.VideoFrame
+    pts: int
+
+
+class _Clock:
+    """Gives every frame a pts later than the one before, in the stream's time base."""
+
+    def __init__(self, due: int | None, step: int) -> None:
+        self._due = due
+        self._step = step
+        self._last: int | None = None
+
+    def time_of(self, frame: av.VideoFrame) -> int | None:
+        pts = self._due if frame.pts is None else frame.pts
+        if pts is None:
+            return None
+        if self._last is not None and pts <= self._last:
+            pts = self._last + 1  # the least that keeps the frames in order and later times true
+        self._last = pts
+        self._due = pts + (frame.duration or self._step)
+        return pts
+
+
+class ClipReader:
+    """Iterates once over a clip's frames; a context manager that closes the file.
+
+    Frames come upright and scaled to `settings.size`, those whose time t since the clip's first
+    frame is in start <= t < end, numbered from 0. Their pts strictly increase: a missing one is a
+    frame's length after the one before, a repeated one a tick. Packets that do not decode are
+    skipped and counted in `corrupt_packets`; damaged frames that do decode are kept, a repaired
+    picture being better than a jump. Alpha is composited over black.
+
+    Raises `InputError` where the file is no clip, is HDR, or has no frame in the asked range, and
+    `DecodeError` where its pixel format cannot be converted.
+    """
+
+    def __init__(self, path: Path, settings: ClipSettings | None = None) -> None:
+        self.path = Path(path)
+        self.settings = settings or ClipSettings()
+        self.corrupt_packets = 0
+        self._iterated = False
+        self._open()
+        try:
+            # A rotation is known for sure only from a frame, so one is decoded ahead.
+            self._pictures = self._decode(since=0)
+            self._first = self._first_picture()
+            self.info = self._describe(self._first)
+        except BaseException:
+            self.close()
+            raise
+        self._orientation = Orientation(self.info.rotation_degrees, self.info.mirrored)
+        coded_width, coded_height = self.info.width, self.info.height
+        if self._orientation.swaps_sides:
+            coded_width, coded_height = coded_height, coded_width
+        self._to_rgb = FrameToRgb(self.info.colour, coded_width, coded_height)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._container.close()
+
+    @property
+    def expected_frames(self) -> int | None:
+        """About how many frames will come, from the headers: for a progress bar."""
+        start, end, seconds = self.settings.start, self.settings.end, self.info.seconds
+        if start == 0 and end is None and self.info.frames is not None:
+            return self.info.frames
+        if seconds is None:
+            return None
+        span = min(seconds, end if end is not None else math.inf) - start
+        return max(0, round(span * self.info.rate))
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._iterated:
+            raise ValueError("a ClipReader is iterated once; open another")
+        self._iterated = True
+        index = -1
+        for index, picture in enumerate(self._in_range()):
+            yield self._frame(picture, index)
+        if index < 0:
+            raise InputError(self._nothing_in_range())
+
+    def _in_range(self) -> Iterator[_Picture]:
+        start = exact_seconds(self.settings.start)
+        end = math.inf if self.settings.end is None else exact_seconds(self.settings.end)
+        for picture in self._from(start):
+            seconds = (picture.pts - self.info.first_pts) * self._time_base
+            if seconds >= end:
+                return
+            if seconds >= start:
+                yield picture
+
+    def _from(self, start: Fraction) -> Iterator[_Picture]:
+        """Pictures from the last keyframe at or before `start`, or earlier."""
+        if start == 0:
+            return chain([self._first], self._pictures)
+        target = self.info.first_pts + math.ceil(start / self._time_base)
+        with suppress(av.FFmpegError):
+            self._container.seek(target, stream=self._stream)
+            self._decoder.flush_buffers()
+            pictures = self._decode(since=None)
+            head = next(pictures, None)
+            # Formats without an index land where they can, even too late.
+            if head is not None and head.pts <= target:
+                return chain([head], pictures)
+        self.close()
+        self._open()
+        return self._decode(since=0)
+
+    def _open(self) -> None:
+        self._container = open_clip(self.path)
+        try:
+            self._stream = picture_stream(self._container, self.path)
+        except InputError:
+            self.close()
+            raise
+        self._time_base = self._stream.time_base or 1 / _rate(self._stream)
+        self._decoder = _decoder(self._stream)
+        self._decoder.thread_type = "AUTO"
+        self._decoder.thread_count = self.settings.threads
+
+    def _packets(self) -> Iterator[av.Packet | None]:
+        for _ in range(_READ_TRIES):
+            try:
+                yield from self._container.demux(self._stream)
+                return
+            except av.FFmpegError:
+                self.corrupt_packets += 1
+        yield None  # what the decoder still holds
+
+    def _decode(self, since: int | None) -> Iterator[_Picture]:
+        """All pictures from here on; `since` is the first's pts if the file gives none."""
+        clock = _Clock(since, max(1, round(1 / (_rate(self._stream) * self._time_base))))
+        for packet in self._packets():
+            for frame in self._decode_packet(packet):
+                pts = clock.time_of(frame)
+                if pts is None:
+                    return  # after a seek in a file without times: nothing says where we are
+                yield _Picture(frame, pts)
+
+    def _decode_packet(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            return self._decoder.decode(packet)
+        except av.FFmpegError:
+            self.corrupt_packets += 1
+            return []
+
+    def _first_picture(self) -> _Picture:
+        first = next(self._pictures, None)
+        if first is None:
+            lost = f" ({self.corrupt_packets} broken packets)" if self.corrupt_packets else ""
+            raise InputError(f"{self.path}: no frame can be decoded{lost}; try another copy of it")
+        return first
+
+    def _describe(self, first: _Picture) -> ClipInfo:
+        stream, frame = self._stream, first.frame
+        orientation = _orientation(frame)
+        width, height = scaled_size(frame.width, frame.height, self.settings.size)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if orientation.swaps_sides:
+            width, height, aspect = height, width, 1 / aspect
+        return ClipInfo(
+            path=self.path,
+            width=width,
+            height=height,
+            rate=_rate(stream),
+            time_base=self._time_base,
+            frames=stream.frames or None,
+            seconds=_duration(self._container, stream, self._time_base),
+            rotation_degrees=orientation.rotation_degrees,
+            colour=_tags(frame, self.path),
+            codec=stream.codec_context.codec.canonical_name,
+            pix_fmt=frame.format.name,
+            bit_depth=bit_depth(frame.format),
+            sound_streams=len(self._container.streams.audio),
+            sample_aspect=aspect,
+            mirrored=orientation.mirrored,
+            first_pts=first.pts,
+            origin_pts=_origin(self._container, self._time_base, first.pts),
+        )
+
+    def _frame(self, picture: _Picture, index: int) -> Frame:
+        try:
+            image = self._to_rgb(picture.frame)
+        except (av.FFmpegError, ValueError) as error:
+            name = picture.frame.format.name
+            raise DecodeError(
+                f"{self.path}: pixel format {name} cannot be converted; "
+                "convert the clip to yuv420p first"
+            ) from error
+        upright = np.ascontiguousarray(self._orientation.upright(image))
+        return Frame(upright, index, picture.pts, self._time_base)
+
+    def _nothing_in_range(self) -> str:
+        seconds, end = self.info.seconds, self.settings.end
+        length = "" if seconds is None else f", which is {seconds:.3f} s long"
+        until = "" if end is None else f" --end {end:g}"
+        return (
+            f"--start {self.settings.start:g}{until}: no frame of {self.path} lies there{length}; "
+            "choose times inside it"
+        )
+
+
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    # FFmpeg's own VP8/VP9 decoders drop the alpha layer, and what lies under it is arbitrary.
+    if stream.metadata.get("alpha_mode") == "1" and stream.codec_context.name in ("vp8", "vp9"):
+        library = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[stream.codec_context.name]
+        if library in av.codecs_available:
+            return cast(VideoCodecContext, av.CodecContext.create(library, "r"))
+    return stream.codec_context
+
+
+def _orientation(frame: av.VideoFrame) -> Orientation:
+    matrix = cast(SideData | None, frame.side_data.get(SideDataType.DISPLAYMATRIX))  # type: ignore[call-overload]
+    if matrix is None:
+        return Orientation()
+    return Orientation.of_display_matrix(np.frombuffer(memoryview(matrix), np.int32).tolist())
+
+
+def _tags(frame: av.VideoFrame, path: Path) -> ColourTags:
+    full_range = frame.color_range == 2 or frame.format.name.startswith("yuvj")
+    tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
+    try:
+        settled = settle_tags(tags, frame.width, frame.height)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return replace(settled, matrix=RGB, full_range=True) if is_rgb(frame.format) else settled
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
+
+
+def _duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> float | None:
+    if stream.duration is not None:
+        return float(stream.duration * time_base)
+    return float(container.duration * _MICROSECOND) if container.duration else None
+
+
+def _origin(container: InputContainer, time_base: Fraction, first_pts: int) -> int:
+    """When the clip begins, pictures or sound: that moment is 0 in the result."""
+    begin = (container.start_time or 0) * _MICROSECOND
+    # FFmpeg rounds this time to microseconds; do not take that for earlier sound.
+    if abs(first_pts * time_base - begin) <= 2 * _MICROSECOND:
+        return first_pts
+    return min(first_pts, max(0, math.floor(begin / time_base)))

@@ -1,0 +1,231 @@
+"""The source's sound, carried into the result packet by packet, in step with the pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+
+from vidstyle.video.encoders import Container
+
+_MICROSECOND: Final = Fraction(1, 1_000_000)
+_BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
+
+
+class _Track(Protocol):
+    """One source stream's way into the result.
+
+    `sheds_run_in`: packets before time 0, there to start the decoder up, may be left out.
+    """
+
+    sheds_run_in: bool
+
+    def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
+        """Packets for the result, whose clock shows 0 at `origin` on the source's."""
+
+    def drain(self) -> list[av.Packet]:
+        """What is still held back."""
+
+
+class _Copied:
+    def __init__(self, stream: AudioStream, codec: str) -> None:
+        self._stream = stream
+        self.sheds_run_in = codec != "opus"  # which states its run-in in the header
+
+    def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
+        shift = round(origin / packet.time_base)
+        assert packet.pts is not None  # the others were left out
+        packet.pts -= shift
+        packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        packet.stream = self._stream
+        return [packet]
+
+    def drain(self) -> list[av.Packet]:
+        return []
+
+
+class _Encoded:
+    sheds_run_in = False
+
+    def __init__(self, stream: AudioStream) -> None:
+        self._stream = stream
+
+    def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
+        try:
+            frames = cast(list[av.AudioFrame], packet.decode())
+        except av.FFmpegError:
+            return []  # a broken packet is a short silence
+        packets: list[av.Packet] = []
+        for frame in frames:
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts -= round(origin / frame.time_base)
+            packets += self._stream.encode(frame)
+        return packets
+
+    def drain(self) -> list[av.Packet]:
+        return self._stream.encode(None)
+
+
+class Sound:
+    """All sound streams of `source`, added to `output`; `pump` keeps them abreast of the pictures.
+
+    A codec the container cannot hold is encoded anew in the container's usual one; a stream that
+    cannot be carried at all is left out, and both are said in `warnings`. Times are seconds on the
+    source's clock; trimming is to whole packets (about 20 ms), never beyond what was asked for.
+    """
+
+    def __init__(
+        self, source: Path, output: OutputContainer, container: Container, warnings: list[str]
+    ) -> None:
+        self._container = container
+        self._output = output
+        self._warnings = warnings
+        self._source = av.open(str(source), metadata_errors="replace")
+        self._tracks: dict[int, _Track] = {}
+        self._origin = Fraction(0)
+        self._since: Fraction | None = None
+        self._until: Fraction | None = None
+        self._finished: set[int] = set()
+        for number, stream in enumerate(self._source.streams.audio, 1):
+            self._add(stream, number)
+        self._packets = self._trimmed()
+        self._next: av.Packet | None = None
+
+    def start(self, origin: Fraction, since: Fraction | None, until: Fraction | None) -> None:
+        """`origin` becomes 0; packets before `since` or from `until` on are left out."""
+        self._origin, self._since, self._until = origin, since, until
+        if since is not None and self._tracks:
+            self._source.seek(int(since / _MICROSECOND))
+        self._next = next(self._packets, None)
+
+    def pump(self, moment: Fraction) -> None:
+        """Write all packets that begin before `moment` on the result's clock."""
+        while self._next is not None and _begin(self._next) - self._origin < moment:
+            self._write(self._next)
+            self._next = next(self._packets, None)
+
+    def finish(self) -> None:
+        """Write the rest."""
+        while self._next is not None:
+            self._write(self._next)
+            self._next = next(self._packets, None)
+        for track in self._tracks.values():
+            self._output.mux(track.drain())
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _write(self, packet: av.Packet) -> None:
+        self._output.mux(self._tracks[packet.stream_index].convert(packet, self._origin))
+
+    def _trimmed(self) -> Iterator[av.Packet]:
+        for packet in self._demuxed():
+            if packet.size == 0 or packet.pts is None:
+                continue
+            begin = _begin(packet)
+            if self._until is not None and begin >= self._until:
+                self._finished.add(packet.stream_index)
+                if len(self._finished) == len(self._tracks):
+                    return
+            elif not self._too_early(packet, begin):
+                yield packet
+
+    def _demuxed(self) -> Iterator[av.Packet]:
+        streams = [self._source.streams[index] for index in self._tracks]
+        if not streams:
+            return
+        try:
+            yield from self._source.demux(*streams)
+        except av.FFmpegError as error:
+            self._warnings.append(f"the sound breaks off: {error.strerror}")
+
+    def _too_early(self, packet: av.Packet, begin: Fraction) -> bool:
+        if self._since is not None:
+            return begin < self._since
+        if self._container.exact_times or not self._tracks[packet.stream_index].sheds_run_in:
+            return False
+        # A decoder's run-in has negative times; muxers that cannot write those would delay all
+        # streams instead.
+        return begin < self._origin
+
+    def _add(self, stream: AudioStream, number: int) -> None:
+        if stream.codec_context is None:
+            self._warnings.append(f"sound stream {number} is left out: its codec is unknown")
+            return
+        if _holds(self._container, stream):
+            copy = self._output.add_stream_from_template(stream)
+            self._tracks[stream.index] = _Copied(copy, stream.codec_context.codec.canonical_name)
+        else:
+            encoded = self._encoder(stream, number)
+            if encoded is None:
+                return
+            copy = encoded
+            self._tracks[stream.index] = _Encoded(copy)
+        copy.metadata.update(
+            {key: stream.metadata[key] for key in ("language", "title") if key in stream.metadata}
+        )
+        copy.disposition = stream.disposition
+
+    def _encoder(self, stream: AudioStream, number: int) -> AudioStream | None:
+        name, target = stream.codec_context.codec.canonical_name, self._container.sound
+        for layout in (stream.codec_context.layout.name, "stereo"):
+            rate = _rate(target, stream.codec_context.rate)
+            if _can_encode(target, rate, layout):
+                self._warnings.append(
+                    f"sound stream {number} ({name}) is encoded anew as {target}: "
+                    f"{self._container.muxer} cannot hold {name}"
+                )
+                made = cast(AudioStream, self._output.add_stream(target, rate=rate))
+                _configure(made.codec_context, layout)
+                return made
+        self._warnings.append(
+            f"sound stream {number} ({name}) is left out: {self._container.muxer} cannot hold it"
+        )
+        return None
+
+
+def _begin(packet: av.Packet) -> Fraction:
+    return (packet.pts or 0) * packet.time_base
+
+
+def _holds(container: Container, stream: AudioStream) -> bool:
+    """Try it: some muxers accept a codec and fail only when the header is written."""
+    name = stream.codec_context.codec.canonical_name
+    if container.copied is not None and name not in container.copied:
+        return False
+    try:
+        with av.open(io.BytesIO(), "w", format=container.muxer) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _rate(encoder: str, rate: int) -> int:
+    offered = av.Codec(encoder, "w").audio_rates
+    return rate if not offered or rate in offered else max(offered)
+
+
+def _configure(context: AudioCodecContext, layout: str) -> None:
+    context.layout = layout
+    context.bit_rate = _BITS_PER_CHANNEL * context.layout.nb_channels
+
+
+def _can_encode(encoder: str, rate: int, layout: str) -> bool:
+    try:
+        context = cast(AudioCodecContext, av.CodecContext.create(encoder, "w"))
+        context.sample_rate = rate
+        context.format = (av.Codec(encoder, "w").audio_formats or [])[0]
+        _configure(context, layout)
+        context.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True

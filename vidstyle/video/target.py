@@ -1,0 +1,60 @@
+"""A file that appears under its name only when it is finished."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from vidstyle.errors import OutputError
+
+_LONGEST_NAME = 100  # characters kept of the target's name: file systems allow 255 bytes
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Refuse, before any work, a target that exists or a folder that cannot be written."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: there is no folder {folder}; create it (mkdir -p {folder})")
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OutputError(f"{path}: not a regular file; name a file to write")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; pass --overwrite or name another file with -o")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {folder} cannot be written; choose another with -o")
+
+
+class PartialFile:
+    """A hidden file beside `target`, to be written, then either `commit`ted or `discard`ed.
+
+    `path` ends as the target does, since encoders choose their format by it.
+    """
+
+    def __init__(self, target: Path, overwrite: bool) -> None:
+        check_target(target, overwrite)
+        self.target = target
+        self.overwrite = overwrite
+        # Through a link the file it points to is replaced, not the link.
+        self._final = Path(os.path.realpath(target))
+        hidden = f".{target.stem[:_LONGEST_NAME]}.partial-{secrets.token_hex(4)}{target.suffix}"
+        self.path = self._final.with_name(hidden)
+
+    def commit(self) -> None:
+        """Bring the finished bytes to disk, then give them their name in one step."""
+        _sync(self.path, os.O_RDWR)
+        check_target(self.target, self.overwrite)
+        os.replace(self.path, self._final)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _sync(self._final.parent, os.O_RDONLY)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
