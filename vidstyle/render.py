@@ -162,7 +162,7 @@ def stylize_image(
     on_event: OnEvent = lambda event: None,
 ) -> np.ndarray:
     """A still in the paintings' style; all (H, W, 3) float32 RGB in [0, 1]."""
-    with _memory_errors():
+    with memory_errors():
         styler = make_styler(paintings, look, features, compute, on_event)
         return next(stylize_frames([image], styler))
 
@@ -221,7 +221,7 @@ def stylize_video(
     begun = time.perf_counter()
     check_output(target, output)
     styles = load_paintings(paintings)
-    with _memory_errors(), ClipReader(Path(clip), part) as reader:
+    with memory_errors(), ClipReader(Path(clip), part) as reader:
         styler = make_styler(styles, look, features, compute, on_event)
         on_event(Started(reader.info, styler.compute, reader.expected_frames))
         with ClipWriter(target, reader.info, output, part) as writer:
@@ -302,7 +302,7 @@ def _peak_memory_mb(device: torch.device) -> float | None:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
     """Out of memory, on either kind of device, as one line with the way out."""
     try:
         yield

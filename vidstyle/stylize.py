@@ -15,7 +15,7 @@ from vidstyle.device import Compute
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.trust import trust_mask
-from vidstyle.flow.warp import resize_flow, still_to_zero, warp
+from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import fit_side, resize, scaled, to_array, to_tensor
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
@@ -171,7 +171,7 @@ class OptimizingStyler:
         self, content: Tensor, past: _Past, link: Correspondence
     ) -> tuple[Tensor, dict[Size, Moments]]:
         """Half size, then full, from the previous result along the flow and held to it."""
-        carried = warp(past.result, link.flow)
+        carried = warp_sharp(past.result, link.flow)
         start, moments = fill_uncovered(content, carried, link.trust), {}
         for level, (size, steps, rate) in enumerate(self._levels(_size(content), link)):
             trust = resize(link.trust, size)
@@ -204,12 +204,12 @@ class OptimizingStyler:
         return levels
 
     def _carry(self, moments: Moments | None, link: Correspondence, size: Size) -> Moments | None:
-        """Adam's moments along the flow; zero where it is not trusted, for full steps there."""
+        """Adam's moments along the flow, so that no pixel is shaken by a restart."""
         if moments is None:
             return None
-        flow, trust = resize_flow(link.flow, size), resize(link.trust, size)
+        flow = resize_flow(link.flow, size)
         # Bilinear: bicubic would make the second moment negative.
-        return warp(moments[0], flow) * trust, warp(moments[1], flow) * trust
+        return warp(moments[0], flow), warp(moments[1], flow)
 
 
 def _size(image: Tensor) -> Size:

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
-STROKE = 3.0  # pixels: what is finer than this in a painted picture is brush work
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:
@@ -23,16 +22,15 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
-    """`carried` where trusted, elsewhere the content in the painting's colours with its strokes.
+    """`carried` where trusted, elsewhere the content in the painting's colours.
 
     `content` and `carried` are (1, 3, H, W) in [0, 1], `trust` (1, 1, H, W). The colours come from
-    a regression over the whole frame and from trusted neighbours, the brush work is the carried
-    picture's finest band, whose place does not matter.
+    a regression over the whole frame and from trusted neighbours. Brush work is left to the
+    optimiser: that of the carried picture, added here, piled up into streaks along edges.
     """
     recoloured = _recolour(content, carried, trust)
     nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
-    brush_work = carried - blur(carried, STROKE)
-    return torch.lerp(recoloured + nearby + brush_work, carried, trust).clamp(0, 1)
+    return torch.lerp(recoloured + nearby, carried, trust).clamp(0, 1)
 
 
 def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:

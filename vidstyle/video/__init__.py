@@ -1,6 +1,6 @@
 """Clips and pictures in and out: reader, writer, colour, shots."""
 
-from vidstyle.video.encoders import check_output
+from vidstyle.video.encoders import check_output, default_ending
 from vidstyle.video.picture import check_picture_output, load_picture, save_picture
 from vidstyle.video.reader import ClipReader, probe
 from vidstyle.video.shots import ShotDetector, split_shots
@@ -12,6 +12,7 @@ __all__ = [
     "ShotDetector",
     "check_output",
     "check_picture_output",
+    "default_ending",
     "load_picture",
     "probe",
     "save_picture",

@@ -151,13 +151,16 @@ def _codec(name: str) -> av.Codec:
 
 
 def _check_held(codec: av.Codec, container: Container, path: Path) -> None:
-    with av.open(io.BytesIO(), "w", format=container.muxer) as muxer:
-        held = muxer.supported_codecs
-    if codec.name not in held:
+    if not _is_held(codec, container):
         raise SettingsError(
             f"--codec {codec.name}: a {path.suffix} file cannot hold it; "
             f"use {container.video}, or end the name in .mkv"
         )
+
+
+def _is_held(codec: av.Codec, container: Container) -> bool:
+    with av.open(io.BytesIO(), "w", format=container.muxer) as muxer:
+        return codec.name in muxer.supported_codecs
 
 
 def _layout(codec: av.Codec, name: str | None) -> PixelLayout:
@@ -205,3 +208,13 @@ def _try_to_open(plan: Plan) -> None:
 def quiet_libraries() -> None:
     """SVT-AV1 writes a page to stderr for every encoder it opens, unless told by environment."""
     os.environ.setdefault("SVT_LOG", "1")
+
+
+def default_ending(source: Path, codec: str | None) -> str:
+    """The source's own ending if its container can hold the codec (H.264 if not named), else mp4."""
+    wanted = _codec(codec or CONTAINERS[".mp4"].video)
+    for ending in (source.suffix.lower(), ".mp4", ".mkv", ".webm"):
+        container = CONTAINERS.get(ending)
+        if container is not None and _is_held(wanted, container):
+            return ending
+    return ".mp4"

@@ -1,0 +1,117 @@
+"""vidstyle turns a clip into a moving painting.
+
+    report = vidstyle.stylize_video("clip.mp4", ["scream.jpg"], "out.mp4")
+
+Names are imported on first use, so that importing the package costs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidstyle.errors import (
+        DecodeError,
+        DeviceMemoryError,
+        EncodeError,
+        InputError,
+        OutputError,
+        RequestError,
+        SettingsError,
+        VidstyleError,
+    )
+    from vidstyle.frame import ClipInfo, Frame
+    from vidstyle.render import (
+        FrameDone,
+        Report,
+        Started,
+        Warned,
+        make_styler,
+        stylize_frames,
+        stylize_image,
+        stylize_picture,
+        stylize_video,
+    )
+    from vidstyle.settings import (
+        ClipSettings,
+        ComputeSettings,
+        FeatureSettings,
+        OutputSettings,
+        StyleSettings,
+    )
+    from vidstyle.stylize import FrameStyler
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": [
+        "DecodeError",
+        "DeviceMemoryError",
+        "EncodeError",
+        "InputError",
+        "OutputError",
+        "RequestError",
+        "SettingsError",
+        "VidstyleError",
+    ],
+    "frame": ["ClipInfo", "Frame"],
+    "render": [
+        "FrameDone",
+        "Report",
+        "Started",
+        "Warned",
+        "make_styler",
+        "stylize_frames",
+        "stylize_image",
+        "stylize_picture",
+        "stylize_video",
+    ],
+    "settings": [
+        "ClipSettings",
+        "ComputeSettings",
+        "FeatureSettings",
+        "OutputSettings",
+        "StyleSettings",
+    ],
+    "stylize": ["FrameStyler"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ClipInfo",
+    "ClipSettings",
+    "ComputeSettings",
+    "DecodeError",
+    "DeviceMemoryError",
+    "EncodeError",
+    "FeatureSettings",
+    "Frame",
+    "FrameDone",
+    "FrameStyler",
+    "InputError",
+    "OutputError",
+    "OutputSettings",
+    "Report",
+    "RequestError",
+    "SettingsError",
+    "Started",
+    "StyleSettings",
+    "VidstyleError",
+    "Warned",
+    "make_styler",
+    "stylize_frames",
+    "stylize_image",
+    "stylize_picture",
+    "stylize_video",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'vidstyle' has no attribute {name!r}")
+    return getattr(import_module(f"vidstyle.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,83 @@
+"""A few frames of a clip, each made alone, over their sources: what a render will look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vidstyle.errors import InputError
+from vidstyle.frame import Frame
+from vidstyle.optimize import Step
+from vidstyle.render import Paths, load_paintings, make_styler, memory_errors
+from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
+from vidstyle.video import ClipReader, check_picture_output, probe, save_picture
+
+GAP = 4  # pixels of white between pictures
+
+
+def preview_clip(
+    clip: Path | str,
+    paintings: Paths,
+    target: Path | str,
+    *,
+    count: int = 4,
+    part: ClipSettings | None = None,
+    overwrite: bool = False,
+    look: StyleSettings | None = None,
+    features: FeatureSettings | None = None,
+    compute: ComputeSettings | None = None,
+    on_event: Callable[[Step], None] = lambda step: None,
+) -> None:
+    """Write `count` frames spread evenly over the clip, sources in the upper row, to `target`."""
+    check_picture_output(Path(target), overwrite)
+    sources = [frame.image for frame in sample_frames(Path(clip), count, part or ClipSettings())]
+    results = []
+    with memory_errors():
+        styler = make_styler(load_paintings(paintings), look, features, compute, on_event)
+        for image in sources:
+            styler.start_shot()
+            results.append(styler.next_frame(image))
+    save_picture(Path(target), filmstrip(sources, results), overwrite)
+
+
+def sample_frames(path: Path, count: int, part: ClipSettings) -> list[Frame]:
+    """Frames at the middles of `count` equal stretches of the part; fewer where it has fewer."""
+    length = probe(path, part).seconds
+    end = min(x for x in (part.end, length, float("inf")) if x is not None)
+    if end == float("inf"):
+        raise InputError(f"{path}: its headers give no length; name the part with --end")
+    span = end - part.start
+    starts = [part.start + span * (k + 0.5) / count for k in range(count)]
+    frames: list[Frame] = []
+    for start in starts:
+        frame = _frame_at(path, replace(part, start=start, end=None))
+        if frame is not None and all(frame.pts != other.pts for other in frames):
+            frames.append(frame)
+    return frames or [_first_frame(path, part)]
+
+
+def _frame_at(path: Path, part: ClipSettings) -> Frame | None:
+    with ClipReader(path, part) as reader:
+        try:
+            return next(iter(reader), None)
+        except InputError:  # past the last frame of a very short clip
+            return None
+
+
+def _first_frame(path: Path, part: ClipSettings) -> Frame:
+    with ClipReader(path, part) as reader:
+        return next(iter(reader))
+
+
+def filmstrip(*rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of equally large (H, W, 3) pictures as one, with white gaps."""
+    height, width, _ = rows[0][0].shape
+    step_y, step_x = height + GAP, width + GAP
+    sheet = np.ones((step_y * len(rows) - GAP, step_x * len(rows[0]) - GAP, 3), np.float32)
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            sheet[y * step_y :, x * step_x :][:height, :width] = image
+    return sheet
