@@ -11,15 +11,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vidstyle import __version__
-from vidstyle.errors import OutputError, SettingsError, VidstyleError
+from vidstyle.errors import EncodeError, OutputError, RequestError, SettingsError, VidstyleError
 from vidstyle.settings import (
+    PRECISIONS,
     ClipSettings,
     ComputeSettings,
     FeatureSettings,
@@ -27,142 +28,216 @@ from vidstyle.settings import (
     StyleSettings,
 )
 
-app = typer.Typer(
-    help="Turn a clip into a moving painting.",
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VIDSTYLE"},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-_DEFAULT = {
+# The registries' names once more: read there, they would import torch before --help.
+# Farneback is left to the judging: a render held to it could not be judged by it.
+FEATURES = ("lite", "vgg19", "vgg16")
+FLOWS = ("dis", "none")
+
+_DEFAULT: dict[str, Any] = {
     field.name: field.default
     for settings in (ClipSettings, ComputeSettings, FeatureSettings, OutputSettings, StyleSettings)
     for field in fields(settings)
 }
+_ENVIRONMENT = (
+    "Every option can come from the environment: VIDSTYLE_SIZE=640 for all commands, "
+    "VIDSTYLE_RUN_SIZE=640 for run alone. VIDSTYLE_STYLE takes several files as PATH does."
+)
 
 
-def parse_time(text: str) -> float:
+class PanelledCommand(TyperCommand):
+    """Lists options under their panels' names, in plain text: it starts fast and pipes well."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panels.setdefault(_panel_of(parameter), []).append(record)
+        for name, records in panels.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+def _panel_of(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    return getattr(parameter, "rich_help_panel", None) or "Messages"
+
+
+app = typer.Typer(
+    help="Turn a clip into a moving painting.",
+    epilog=f"vidstyle COMMAND --help lists a command's options. {_ENVIRONMENT}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_command = app.command(cls=PanelledCommand, epilog=_ENVIRONMENT)
+
+
+def parse_time(option: str, text: str) -> float:
     """Seconds, MM:SS or HH:MM:SS.mmm, as seconds."""
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
-        raise SettingsError(f"time {text}: write seconds or HH:MM:SS.mmm, e.g. 1:02.5")
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text, re.ASCII):
+        raise SettingsError(f"{option} {text}: write seconds or HH:MM:SS.mmm, e.g. 62.5 or 1:02.5")
     seconds = 0.0
     for part in text.split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
 
 
-class Features(StrEnum):
-    lite = "lite"
-    vgg19 = "vgg19"
-    vgg16 = "vgg16"
+def _number(option: str, kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    def parse(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            rule = "whole number" if kind is int else "number"
+            raise RequestError(f"{option} {text}: must be a {rule}") from None
+
+    return parse
 
 
-class Flow(StrEnum):
-    dis = "dis"
-    none = "none"
+def _one_of(option: str, names: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in names:
+            raise RequestError(f"{option} {text}: must be one of {', '.join(names)}")
+        return text
 
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
+    return parse
 
 
 def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_envvar=False, **more)
+
+
+def _whole(name: str, help: str, panel: str) -> Any:
+    return _option(name, help=help, panel=panel, metavar="N", parser=_number(name, int))
+
+
+def _real(name: str, help: str, panel: str) -> Any:
+    return _option(name, help=help, panel=panel, metavar="F", parser=_number(name, float))
+
+
+def _choice(name: str, names: tuple[str, ...], help: str, panel: str) -> Any:
+    return _option(
+        name, help=help, panel=panel, metavar="|".join(names), parser=_one_of(name, names)
+    )
+
+
+def _text(name: str, metavar: str, help: str, panel: str) -> Any:
+    return _option(name, help=help, panel=panel, metavar=metavar)
+
+
+def _file(help: str) -> Any:
+    return _option("-o", "--out", help=help, panel="File", metavar="FILE")
 
 
 Styles = Annotated[
-    list[Path], _option("--style", help="A painting; several are blended.", panel="Look")
+    list[Path],
+    _option("--style", help="A painting; repeat to blend several.", panel="Look", metavar="IMAGE"),
 ]
 FeatureName = Annotated[
-    Features, _option("--features", help="Network whose features are compared.", panel="Look")
+    str, _choice("--features", FEATURES, "Network whose features are compared.", "Look")
 ]
 Weights = Annotated[
-    Path | None, _option("--weights", help="Its weights: .pth or .safetensors.", panel="Look")
+    Path | None, _text("--weights", "FILE", "Its weights: .pth or .safetensors.", "Look")
 ]
 StyleLayers = Annotated[
-    str, _option("--style-layers", help="Layers of the style loss: a,b,c.", panel="Look")
+    str | None, _text("--style-layers", "A,B,C", "Layers of the style loss.", "Look")
 ]
 ContentLayer = Annotated[
-    str | None, _option("--content-layer", help="Layer of the content loss.", panel="Look")
+    str | None, _text("--content-layer", "X", "Layer of the content loss.", "Look")
 ]
 Size = Annotated[
-    int | None,
-    _option("--size", help="Long side of the result in pixels; never enlarges.", panel="Look"),
+    int | None, _whole("--size", "Long side of the result in pixels; never enlarges.", "Look")
 ]
-Steps = Annotated[
-    int, _option("--steps", help="Full-size steps a frame; more is finer.", panel="Look")
-]
+Steps = Annotated[int, _whole("--steps", "Full-size steps a frame; more is finer.", "Look")]
 FirstSteps = Annotated[
-    int, _option("--first-steps", help="Steps a scale of a shot's first frame.", panel="Look")
+    int, _whole("--first-steps", "Steps at each scale of a shot's first frame.", "Look")
 ]
-StyleWeight = Annotated[
-    float, _option("--style-weight", help="Pull towards the painting.", panel="Look")
-]
+StyleWeight = Annotated[float, _real("--style-weight", "Pull towards the painting.", "Look")]
 ContentWeight = Annotated[
-    float, _option("--content-weight", help="Pull towards the source's forms.", panel="Look")
+    float, _real("--content-weight", "Pull towards the source's forms.", "Look")
 ]
-TvWeight = Annotated[float, _option("--tv-weight", help="Pull towards smoothness.", panel="Look")]
+TvWeight = Annotated[float, _real("--tv-weight", "Pull towards smoothness.", "Look")]
 TemporalWeight = Annotated[
-    float, _option("--temporal-weight", help="Pull towards the frame before.", panel="Look")
+    float, _real("--temporal-weight", "Pull towards the frame before: more is steadier.", "Look")
 ]
 FlowName = Annotated[
-    Flow, _option("--flow", help="Optical flow; none makes each frame alone.", panel="Look")
+    str, _choice("--flow", FLOWS, "Motion estimate; none paints each frame alone.", "Look")
 ]
-Start = Annotated[str | None, _option("--start", help="Seconds or HH:MM:SS.mmm.", panel="Part")]
-End = Annotated[str | None, _option("--end", help="Seconds or HH:MM:SS.mmm.", panel="Part")]
-Duration = Annotated[str | None, _option("--duration", help="Instead of --end.", panel="Part")]
-Device = Annotated[
-    str, _option("--device", help="auto, cpu, cuda or cuda:N.", panel="Machine")
+Start = Annotated[
+    str | None, _text("--start", "T", "First moment: seconds or HH:MM:SS.mmm.", "Part")
 ]
-PrecisionName = Annotated[
-    Precision, _option("--precision", help="Of the network's convolutions.", panel="Machine")
+End = Annotated[str | None, _text("--end", "T", "Moment to stop before.", "Part")]
+Duration = Annotated[str | None, _text("--duration", "T", "Length, instead of --end.", "Part")]
+Count = Annotated[int, _whole("--count", "Frames to show.", "Part")]
+Device = Annotated[str, _text("--device", "NAME", "auto, cpu, cuda or cuda:N.", "Machine")]
+Precision = Annotated[
+    str, _choice("--precision", PRECISIONS, "Of the network's convolutions.", "Machine")
 ]
-Threads = Annotated[
-    int, _option("--threads", help="CPU threads; 0 lets torch choose.", panel="Machine")
-]
-Seed = Annotated[int, _option("--seed", help="For what is random.", panel="Machine")]
-Codec = Annotated[
-    str | None, _option("--codec", help="FFmpeg's encoder, e.g. libx265.", panel="File")
-]
+Threads = Annotated[int, _whole("--threads", "CPU threads; 0 lets torch choose.", "Machine")]
+Seed = Annotated[int, _whole("--seed", "For what is random.", "Machine")]
+Codec = Annotated[str | None, _text("--codec", "NAME", "FFmpeg encoder, e.g. libx265.", "File")]
 Crf = Annotated[
-    float | None, _option("--crf", help="Quality, lower is better.", panel="File")
+    float | None, _real("--crf", "Quality on the codec's scale; lower is better.", "File")
 ]
-PixFmt = Annotated[
-    str | None, _option("--pix-fmt", help="E.g. yuv420p10le.", panel="File")
-]
+PixFmt = Annotated[str | None, _text("--pix-fmt", "NAME", "E.g. yuv420p10le.", "File")]
 Overwrite = Annotated[
     bool, _option("-y", "--overwrite", help="Replace an existing result.", panel="File")
 ]
 ReportFile = Annotated[
-    Path | None, _option("--report", help="Write the figures as JSON.", panel="File")
+    Path | None, _text("--report", "FILE", "Write the figures here, as JSON.", "File")
 ]
 Quiet = Annotated[
-    bool, _option("-q", "--quiet", help="Print errors only.", panel="Messages")
+    bool, _option("-q", "--quiet", help="Print warnings and errors only.", panel="Messages")
 ]
+
+
+class _Said:
+    """What `main` must still know of the options when the command has failed."""
+
+    verbose = False
+
+
+def _remember_verbose(value: bool) -> bool:
+    _Said.verbose = value
+    return value
+
+
 Verbose = Annotated[
-    bool, _option("-v", "--verbose", help="Print steps and tracebacks.", panel="Messages")
+    bool,
+    _option(
+        "-v",
+        "--verbose",
+        help="Print losses, and tracebacks of errors.",
+        panel="Messages",
+        is_eager=True,
+        callback=_remember_verbose,
+    ),
 ]
 
 
 def _part(
     start: str | None, end: str | None, duration: str | None, size: int | None, threads: int
 ) -> ClipSettings:
-    begin = parse_time(start) if start else 0.0
+    begin = parse_time("--start", start) if start else 0.0
     if end and duration:
         raise SettingsError(f"--end {end} and --duration {duration}: give one of the two")
-    stop = parse_time(end) if end else None
+    stop = parse_time("--end", end) if end else None
     if duration:
-        stop = begin + parse_time(duration)
+        length = parse_time("--duration", duration)
+        if length == 0:
+            raise SettingsError(f"--duration {duration}: must be more than 0")
+        stop = begin + length
     return ClipSettings(start=begin, end=stop, size=size, threads=threads)
 
 
 def _features(
-    name: str, weights: Path | None, layers: str, content: str | None
+    name: str, weights: Path | None, layers: str | None, content: str | None
 ) -> FeatureSettings:
-    split = tuple(layer.strip() for layer in layers.split(",") if layer.strip())
+    split = tuple(layer.strip() for layer in (layers or "").split(",") if layer.strip())
+    if layers is not None and not split:
+        raise SettingsError(f"--style-layers {layers}: name at least one layer, e.g. relu1_1")
     return FeatureSettings(name, weights, split, content)
 
 
@@ -170,16 +245,14 @@ def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
     return Path(f"{source.stem}-{styles[0].stem}{ending}")
 
 
-@app.command()
+@_command
 def run(
-    clip: Annotated[Path, typer.Argument(help="The clip to stylise.", show_default=False)],
+    clip: Annotated[Path, typer.Argument(help="The clip to stylise.", metavar="CLIP")],
     style: Styles,
-    out: Annotated[
-        Path | None, _option("-o", "--out", help="CLIP-STYLE.mp4 if not given.", panel="File")
-    ] = None,
-    features: FeatureName = Features(_DEFAULT["name"]),
+    out: Annotated[Path | None, _file("The result; else CLIP-STYLE.mp4 in this folder.")] = None,
+    features: FeatureName = _DEFAULT["name"],
     weights: Weights = None,
-    style_layers: StyleLayers = "",
+    style_layers: StyleLayers = None,
     content_layer: ContentLayer = None,
     size: Size = _DEFAULT["size"],
     steps: Steps = _DEFAULT["steps"],
@@ -188,12 +261,12 @@ def run(
     content_weight: ContentWeight = _DEFAULT["content_weight"],
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
     temporal_weight: TemporalWeight = _DEFAULT["temporal_weight"],
-    flow: FlowName = Flow(_DEFAULT["flow"]),
+    flow: FlowName = _DEFAULT["flow"],
     start: Start = None,
     end: End = None,
     duration: Duration = None,
     device: Device = _DEFAULT["device"],
-    precision: PrecisionName = Precision(_DEFAULT["precision"]),
+    precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
     seed: Seed = _DEFAULT["seed"],
     codec: Codec = _DEFAULT["codec"],
@@ -207,44 +280,44 @@ def run(
     """Stylise a clip, steadily, sound and all."""
     part = _part(start, end, duration, size, threads)
     look = StyleSettings(
-        steps, first_steps, style_weight, content_weight, tv_weight, temporal_weight, flow.value
+        steps, first_steps, style_weight, content_weight, tv_weight, temporal_weight, flow
     )
-    compute = ComputeSettings(device, precision.value, threads, seed)
+    network = _features(features, weights, style_layers, content_layer)
+    compute = ComputeSettings(device, precision, threads, seed)
     output = OutputSettings(codec, crf, pix_fmt, overwrite)
-    _check_report(report, overwrite)
 
     from vidstyle.progress import ClipProgress
-    from vidstyle.render import stylize_video
-    from vidstyle.video import default_ending
 
-    target = out or _default_target(clip, style, default_ending(clip, codec))
-    with ClipProgress(quiet, verbose) as progress:
+    with ClipProgress(quiet, verbose, look.steps) as progress:
+        from vidstyle.render import stylize_video
+        from vidstyle.video import default_ending
+
+        target = out or _default_target(clip, style, default_ending(clip, codec))
+        _check_report(report, overwrite, [target, clip, *style])
         result = stylize_video(
             clip,
             style,
             target,
             part=part,
             look=look,
-            features=_features(features.value, weights, style_layers, content_layer),
+            features=network,
             compute=compute,
             output=output,
             on_event=progress,
         )
     progress.close_with(result)
     if report is not None:
-        _write_report(report, result.as_dict())
+        _write_report(report, result.as_dict(), overwrite)
 
 
-@app.command()
+@_command
 def image(
-    photo: Annotated[Path, typer.Argument(help="The still to stylise.", show_default=False)],
+    photo: Annotated[Path, typer.Argument(help="The still to stylise.", metavar="PHOTO")],
     style: Styles,
-    out: Annotated[
-        Path | None, _option("-o", "--out", help="PHOTO-STYLE.png if not given.", panel="File")
-    ] = None,
-    features: FeatureName = Features(_DEFAULT["name"]),
+    out: Annotated[Path | None, _file("The result; else PHOTO-STYLE.png in this folder.")] = None,
+    features: FeatureName = _DEFAULT["name"],
     weights: Weights = None,
-    style_layers: StyleLayers = "",
+    style_layers: StyleLayers = None,
     content_layer: ContentLayer = None,
     size: Size = _DEFAULT["size"],
     first_steps: FirstSteps = _DEFAULT["first_steps"],
@@ -252,7 +325,7 @@ def image(
     content_weight: ContentWeight = _DEFAULT["content_weight"],
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
     device: Device = _DEFAULT["device"],
-    precision: PrecisionName = Precision(_DEFAULT["precision"]),
+    precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
     seed: Seed = _DEFAULT["seed"],
     overwrite: Overwrite = False,
@@ -260,20 +333,17 @@ def image(
     verbose: Verbose = False,
 ) -> None:
     """Stylise a still with the same engine."""
-    look = StyleSettings(
-        first_steps=first_steps,
-        style_weight=style_weight,
-        content_weight=content_weight,
-        tv_weight=tv_weight,
-    )
+    look = _still_look(first_steps, style_weight, content_weight, tv_weight)
     ClipSettings(size=size)  # the same rule as for clips
-    compute = ComputeSettings(device, precision.value, threads, seed)
+    network = _features(features, weights, style_layers, content_layer)
+    compute = ComputeSettings(device, precision, threads, seed)
+    target = out or _default_target(photo, style, ".png")
 
     from vidstyle.progress import StepProgress
-    from vidstyle.render import stylize_picture
 
-    target = out or _default_target(photo, style, ".png")
-    with StepProgress(quiet) as progress:
+    with StepProgress(quiet, verbose) as progress:
+        from vidstyle.render import stylize_picture
+
         stylize_picture(
             photo,
             style,
@@ -281,24 +351,22 @@ def image(
             size=size,
             overwrite=overwrite,
             look=look,
-            features=_features(features.value, weights, style_layers, content_layer),
+            features=network,
             compute=compute,
             on_event=progress,
         )
     progress.close_with(str(target))
 
 
-@app.command()
+@_command
 def preview(
-    clip: Annotated[Path, typer.Argument(help="The clip to look into.", show_default=False)],
+    clip: Annotated[Path, typer.Argument(help="The clip to look into.", metavar="CLIP")],
     style: Styles,
-    out: Annotated[
-        Path | None, _option("-o", "--out", help="CLIP-STYLE.png if not given.", panel="File")
-    ] = None,
-    count: Annotated[int, _option("--count", help="Frames to show.", panel="Part", min=1)] = 4,
-    features: FeatureName = Features(_DEFAULT["name"]),
+    out: Annotated[Path | None, _file("The result; else CLIP-STYLE.png in this folder.")] = None,
+    count: Count = 4,
+    features: FeatureName = _DEFAULT["name"],
     weights: Weights = None,
-    style_layers: StyleLayers = "",
+    style_layers: StyleLayers = None,
     content_layer: ContentLayer = None,
     size: Size = 320,
     first_steps: FirstSteps = _DEFAULT["first_steps"],
@@ -309,7 +377,7 @@ def preview(
     end: End = None,
     duration: Duration = None,
     device: Device = _DEFAULT["device"],
-    precision: PrecisionName = Precision(_DEFAULT["precision"]),
+    precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
     seed: Seed = _DEFAULT["seed"],
     overwrite: Overwrite = False,
@@ -318,19 +386,16 @@ def preview(
 ) -> None:
     """Show a few frames, source above result, before a long render."""
     part = _part(start, end, duration, size, threads)
-    look = StyleSettings(
-        first_steps=first_steps,
-        style_weight=style_weight,
-        content_weight=content_weight,
-        tv_weight=tv_weight,
-    )
-    compute = ComputeSettings(device, precision.value, threads, seed)
+    look = _still_look(first_steps, style_weight, content_weight, tv_weight)
+    network = _features(features, weights, style_layers, content_layer)
+    compute = ComputeSettings(device, precision, threads, seed)
+    target = out or _default_target(clip, style, ".png")
 
-    from vidstyle.preview import preview_clip
     from vidstyle.progress import StepProgress
 
-    target = out or _default_target(clip, style, ".png")
-    with StepProgress(quiet) as progress:
+    with StepProgress(quiet, verbose) as progress:
+        from vidstyle.preview import preview_clip
+
         preview_clip(
             clip,
             style,
@@ -339,16 +404,25 @@ def preview(
             part=part,
             overwrite=overwrite,
             look=look,
-            features=_features(features.value, weights, style_layers, content_layer),
+            features=network,
             compute=compute,
             on_event=progress,
         )
     progress.close_with(str(target))
 
 
-@app.command()
+def _still_look(steps: int, style: float, content: float, tv: float) -> StyleSettings:
+    # No frame follows another, so no flow, and OpenCV is not needed.
+    return StyleSettings(
+        first_steps=steps, style_weight=style, content_weight=content, tv_weight=tv, flow="none"
+    )
+
+
+@_command
 def info(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[
+        bool, _option("--json", help="Print one JSON object.", panel="Messages")
+    ] = False,
 ) -> None:
     """Devices, networks, encoders and versions, for a bug report."""
     from vidstyle.machine import describe_machine
@@ -357,9 +431,10 @@ def info(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
+    width = max(map(len, facts))
     for name, value in facts.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{name.replace('_', ' '):15} {text if text != '' else 'none'}")
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(f"{name.replace('_', ' '):{width}}  {text or 'none'}")
 
 
 def _print_version(asked: bool) -> None:
@@ -372,75 +447,117 @@ def _print_version(asked: bool) -> None:
 def _top(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
-def _check_report(path: Path | None, overwrite: bool) -> None:
+def build_command() -> Any:
+    """The whole command line, every option with its two environment variables."""
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                words = parameter.opts[-1].lstrip("-").replace("-", "_").upper()
+                parameter.envvar = [f"VIDSTYLE_{name.upper()}_{words}", f"VIDSTYLE_{words}"]
+    return group
+
+
+def _check_report(path: Path | None, overwrite: bool, taken: list[Path]) -> None:
+    """Refused before any work: a place for the figures that could not be written after it."""
+    from vidstyle.video.target import check_target
+
     if path is None:
         return
-    if not path.parent.is_dir():
-        raise OutputError(f"--report {path}: there is no folder {path.parent}; create it first")
-    if path.exists() and not overwrite:
-        raise OutputError(f"--report {path}: exists already; pass --overwrite or another name")
+    if path.resolve() in [other.resolve() for other in taken]:
+        raise OutputError(f"--report {path}: is also the clip, a painting or the result; rename it")
+    check_target(path, overwrite, "--report")
 
 
-def _write_report(path: Path, facts: dict[str, object]) -> None:
+def _write_report(path: Path, facts: dict[str, object], overwrite: bool) -> None:
+    from vidstyle.video.target import PartialFile
+
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in facts.items()
     }
-    path.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
+    partial = PartialFile(path, overwrite)
+    try:
+        partial.path.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
+        partial.commit()
+    except OSError as error:
+        raise EncodeError(
+            f"--report {path}: could not be written ({error.strerror}); the clip itself is complete"
+        ) from error
+    finally:
+        partial.discard()
 
 
-class _Terminated(BaseException):
-    """SIGTERM, raised so that partial files are removed on the way out."""
+class _Stopped(BaseException):
+    """A signal to end, raised so that partial files are removed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
-def _raise_terminated(number: int, frame: object) -> None:
-    raise _Terminated
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped(number)
+
+
+def _catch_signals() -> None:
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Under nohup a hang-up is ignored: leave it so.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
 
 
 def main() -> None:
     """The `vidstyle` command: runs, and turns what goes wrong into a line and an exit status."""
-    signal.signal(signal.SIGTERM, _raise_terminated)
-    verbose = bool({"-v", "--verbose"} & set(sys.argv[1:]))
+    _catch_signals()
+    _Said.verbose = False
     try:
-        status = app(standalone_mode=False)
+        status = build_command()(standalone_mode=False)
+        sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
     except KeyboardInterrupt:
         status = _say("interrupted; nothing was written", 130)
-    except _Terminated:
-        status = _say("terminated; nothing was written", 143)
+    except _Stopped as stop:
+        status = _say("terminated; nothing was written", 128 + stop.number)
     except VidstyleError as error:
-        status = _fail(str(error), error.exit_status, verbose)
+        status = _fail(str(error), error.exit_status)
     except Exception as error:
-        status = _unexpected(error, verbose)
+        status = _unexpected(error)
     sys.exit(status or 0)
 
 
-def _unexpected(error: Exception, verbose: bool) -> int:
+def _unexpected(error: Exception) -> int:
     format_message: Callable[[], str] | None = getattr(error, "format_message", None)
     if format_message is not None:  # click's usage errors, wherever typer keeps click
-        return _fail(f"{format_message()} See vidstyle --help.", 2, verbose=False)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "vidstyle"
+        return _say(f"error: {format_message().rstrip('.')}; see {command} --help", 2)
     if type(error).__name__ == "Abort":
         return _say("interrupted; nothing was written", 130)
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    if isinstance(error, OSError) and error.filename:
+        return _fail(f"{error.filename}: {error.strerror}; name another file", 1)
     reason = str(error).splitlines()[0] if str(error) else "no message"
     return _fail(
         f"unexpected {type(error).__name__}: {reason}; run again with -v and report the "
         "traceback with the output of vidstyle info",
         1,
-        verbose,
     )
 
 
-def _fail(message: str, status: int, verbose: bool) -> int:
-    if verbose:
+def _fail(message: str, status: int) -> int:
+    if _Said.verbose:
         traceback.print_exc()
     return _say(f"error: {message}", status)
 

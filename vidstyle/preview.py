@@ -8,14 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from vidstyle.errors import InputError
+from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import Frame
 from vidstyle.optimize import Step
 from vidstyle.render import Paths, load_paintings, make_styler, memory_errors
 from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
-from vidstyle.video import ClipReader, check_picture_output, probe, save_picture
+from vidstyle.video import (
+    ClipReader,
+    check_not_source,
+    check_picture_output,
+    probe,
+    save_picture,
+)
 
 GAP = 4  # pixels of white between pictures
+MOST = 64  # pictures: more make a strip that nobody opens
 
 
 def preview_clip(
@@ -32,15 +39,23 @@ def preview_clip(
     on_event: Callable[[Step], None] = lambda step: None,
 ) -> None:
     """Write `count` frames spread evenly over the clip, sources in the upper row, to `target`."""
+    _check_count(count)
+    check_not_source(Path(target), map(Path, [clip, *paintings]))
     check_picture_output(Path(target), overwrite)
+    styles = load_paintings(paintings)
     sources = [frame.image for frame in sample_frames(Path(clip), count, part or ClipSettings())]
     results = []
     with memory_errors():
-        styler = make_styler(load_paintings(paintings), look, features, compute, on_event)
+        styler = make_styler(styles, look, features, compute, on_event)
         for image in sources:
             styler.start_shot()
             results.append(styler.next_frame(image))
     save_picture(Path(target), filmstrip(sources, results), overwrite)
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MOST:
+        raise SettingsError(f"--count {count}: must be between 1 and {MOST}")
 
 
 def sample_frames(path: Path, count: int, part: ClipSettings) -> list[Frame]:
@@ -53,7 +68,7 @@ def sample_frames(path: Path, count: int, part: ClipSettings) -> list[Frame]:
     starts = [part.start + span * (k + 0.5) / count for k in range(count)]
     frames: list[Frame] = []
     for start in starts:
-        frame = _frame_at(path, replace(part, start=start, end=None))
+        frame = _frame_at(path, replace(part, start=start))
         if frame is not None and all(frame.pts != other.pts for other in frames):
             frames.append(frame)
     return frames or [_first_frame(path, part)]

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn
 
-from vidstyle.optimize import Step
-from vidstyle.render import Event, FrameDone, Report, Started, Warned
+if TYPE_CHECKING:  # the bar is up before torch is
+    from vidstyle.optimize import Step
+    from vidstyle.render import Event, FrameDone, Report, Started
 
-LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal, at least
+LINE_SHARE = 0.02  # of the time gone by: a night's render writes hundreds of lines, not thousands
 LONG = 300.0  # seconds: a render of more says so, and what is cheaper
 JUDGED_FRAMES = 4  # frames after the costly first, from which the rest is estimated
+JUDGED_SECONDS = 60.0  # or so long, where frames are slow
+PACE = 20  # frames whose mean gives the rate
+# Warp error over the source's own. Each frame painted alone measures about 18.
+STEADY, FLICKERING = 1.5, 4.0
+SMALL = 320  # pixels: below it a cheaper size is no longer worth showing
 
 
 class _Bar:
     """A rich bar on stderr; nothing where it is quiet or no terminal."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
         self.console = Console(stderr=True, highlight=False)
-        self.live = self.console.is_terminal and not quiet
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
+        self.begun = self.last_line = time.monotonic()
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=not self.live,
+            transient=True,  # the closing line says it all
+            refresh_per_second=4,
+            expand=True,
         )
+        self.task = self.progress.add_task("loading", total=None, note="")
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -55,119 +56,156 @@ class _Bar:
     ) -> None:
         self.progress.stop()
 
-    def say(self, message: str) -> None:
-        if not self.quiet:
-            self.console.print(message, soft_wrap=True, markup=False)
+    def show(self, description: str, note: str, done: int, total: int | None) -> None:
+        """On the bar, or from time to time as a line."""
+        self.progress.update(
+            self.task, description=description, note=note, completed=done, total=total
+        )
+        now = time.monotonic()
+        due = max(LINE_EVERY, LINE_SHARE * (now - self.begun))
+        if not self.live and now - self.last_line >= due:
+            self.last_line = now
+            self.say(f"{description}, {note}")
+
+    def step(self, event: Step, picture: str) -> None:
+        note = f"scale {event.level + 1}, step {event.step + 1}/{event.steps}"
+        self.show(picture, note, event.step + 1, event.steps)
+
+    def say(self, message: str, *, always: bool = False) -> None:
+        if always or not self.quiet:
+            self.console.print(message, soft_wrap=True, markup=False, emoji=False)
+
+    def say_loss(self, event: Step) -> None:
+        if self.verbose and event.step == event.steps - 1:
+            loss = float(event.loss)
+            self.say(f"  scale {event.level + 1}: {event.steps} steps, loss {loss:.4f}")
 
 
 class ClipProgress(_Bar):
     """Takes a render's events."""
 
-    def __init__(self, quiet: bool, verbose: bool) -> None:
-        super().__init__(quiet)
-        self.verbose = verbose
+    def __init__(self, quiet: bool, verbose: bool, steps: int) -> None:
+        super().__init__(quiet, verbose)
+        self.steps = steps
         self.frames: int | None = None
-        self.task = self.progress.add_task("opening", total=None, note="", visible=False)
-        self.last_line = time.monotonic()
+        self.done = 0
+        self.started: Started | None = None
+        self.judged = False
         self.pace: list[float] = []
 
     def __call__(self, event: Event) -> None:
+        from vidstyle.optimize import Step
+        from vidstyle.render import FrameDone, Started, Warned
+
         match event:
             case Started():
                 self._started(event)
             case FrameDone():
                 self._frame_done(event)
             case Warned(message):
-                print(f"warning: {message}", file=sys.stderr)
-            case Step() if self.verbose and event.step == event.steps - 1:
-                self.say(f"  level {event.level}: {event.steps} steps, loss {float(event.loss):.4f}")
+                self.say(f"warning: {message}", always=True)
+            case Step():
+                self.say_loss(event)
+                if self.done == 0:  # it takes far longer than those to come
+                    self.step(event, "first frame")
 
     def _started(self, event: Started) -> None:
-        self.frames = event.frames
+        self.frames, self.started = event.frames, event
         info, compute = event.info, event.compute
+        frames = _count(event.frames, "frame") if event.frames else "frames not counted"
         self.say(
-            f"{info.path.name}: {info.width}x{info.height}, {event.frames or 'unknown'} frames "
-            f"at {float(info.rate):.4g} a second, on {compute.device} in {compute.precision}"
-        )
-        self.progress.update(
-            self.task, total=event.frames, description="shot 1", visible=True
+            f"{info.path.name}: {info.width}x{info.height}, {frames} at "
+            f"{float(info.rate):.4g} a second, on {compute.device} in {compute.precision}"
         )
 
     def _frame_done(self, event: FrameDone) -> None:
-        done = event.index + 1
-        self.pace.append(event.seconds)
-        del self.pace[:-20]
-        rate = self._rate()
-        note = f"{rate:.2f} frames/s" if rate else ""
+        self.done = event.index + 1
+        self.pace = [*self.pace[-PACE:], event.seconds]
         # Headers can promise too few frames: the bar follows what has come.
-        total = max(self.frames, done) if self.frames else None
-        self.progress.update(
-            self.task, completed=done, total=total, description=f"shot {event.shot + 1}", note=note
-        )
-        if done == 1 + JUDGED_FRAMES:
-            self._warn_if_long(done, rate)
-        if not self.live and time.monotonic() - self.last_line > LINE_EVERY:
-            self.last_line = time.monotonic()
-            self.say(f"frame {done}/{self.frames or '?'}, shot {event.shot + 1}, {note}{self._left(done, rate)}")
+        total = max(self.frames, self.done) if self.frames else None
+        counted = f"frame {self.done}/{total}" if total else f"frame {self.done}"
+        rate, left = self._rate(), self._left()
+        parts = [counted, f"{rate:.2f} frames/s" if rate else "", f"{_duration(left)} left"]
+        note = ", ".join(part for part in (parts if left else parts[:2]) if part)
+        self.show(f"shot {event.shot + 1}", note, self.done, total)
+        self._warn_if_long(left)
 
     def _rate(self) -> float:
         if len(self.pace) < 2:
             return 0.0
         return (len(self.pace) - 1) / max(self.pace[-1] - self.pace[0], 1e-9)
 
-    def _left(self, done: int, rate: float) -> str:
-        if not self.frames or not rate:
-            return ""
-        return f", {_duration((self.frames - done) / rate)} left"
+    def _left(self) -> float:
+        """Seconds, 0 where nothing is left or known."""
+        rate = self._rate()
+        return max(0, self.frames - self.done) / rate if self.frames and rate else 0.0
 
-    def _warn_if_long(self, done: int, rate: float) -> None:
-        if not self.frames or not rate:
+    def _warn_if_long(self, left: float) -> None:
+        slow = len(self.pace) > 1 and self.pace[-1] - self.pace[0] > JUDGED_SECONDS
+        if self.judged or not (slow or self.done > JUDGED_FRAMES):
             return
-        seconds = (self.frames - done) / rate
-        if seconds > LONG:
-            self.say(
-                f"this will take about {_duration(seconds)}; cheaper: a smaller --size (half is a "
-                "quarter of the time), --steps 2, a part with --duration, or a GPU"
-            )
+        self.judged = True
+        if left > LONG:
+            self.say(f"about {_duration(left)} to go; cheaper: {', '.join(self._cheaper())}")
+
+    def _cheaper(self) -> list[str]:
+        assert self.started is not None
+        info, ways = self.started.info, []
+        half = max(info.width, info.height) // 2
+        if half >= SMALL:
+            ways.append(f"--size {half}")
+        if self.steps > 1:
+            ways.append(f"--steps {self.steps // 2}")
+        ways.append("--duration 5 for a part")
+        if self.started.compute.device.type == "cpu":
+            ways.append("a machine with a GPU")
+        return [*ways, "or vidstyle preview for stills only"]
 
     def close_with(self, report: Report) -> None:
-        steady = ""
-        if report.warp_error_ratio is not None:
-            steady = (
-                f"; warp error {report.warp_error:.1e}, "
-                f"{report.warp_error_ratio:.2f} x the source's own"
-            )
-        self.say(
-            f"{report.result}: {report.frames} frames in {report.shots} "
-            f"shot{'s' if report.shots != 1 else ''}, {_duration(report.seconds)} "
-            f"({report.frames_per_second:.2f} frames/s){steady}"
-        )
+        what = f"{_count(report.frames, 'frame')} in {_count(report.shots, 'shot')}"
+        pace = f"{_duration(report.seconds)} ({report.frames_per_second:.2f} frames/s)"
+        size = f"{report.width}x{report.height}"
+        self.say(f"{report.result}: {size}, {what}, {pace}{_steady(report)}")
 
 
 class StepProgress(_Bar):
     """Takes the optimiser's steps, where one picture or a few are the whole work."""
 
-    def __init__(self, quiet: bool) -> None:
-        super().__init__(quiet)
-        self.task = self.progress.add_task("painting", total=None, note="")
-        self.begun = time.monotonic()
+    def __init__(self, quiet: bool, verbose: bool = False) -> None:
+        super().__init__(quiet, verbose)
+        self.picture = 0
 
     def __call__(self, event: Event) -> None:
+        from vidstyle.optimize import Step
+
         if isinstance(event, Step):
-            self.progress.update(
-                self.task,
-                completed=event.step + 1,
-                total=event.steps,
-                note=f"scale {event.level + 1}",
-            )
+            self.picture += event.level == event.step == 0
+            self.say_loss(event)
+            self.step(event, f"picture {self.picture}")
 
     def close_with(self, target: str) -> None:
         self.say(f"{target}: written in {_duration(time.monotonic() - self.begun)}")
 
 
+def _steady(report: Report) -> str:
+    """How steady it is, in plain words and with the figure behind them."""
+    ratio = report.warp_error_ratio
+    if ratio is None:
+        return ""
+    if ratio <= STEADY:
+        return f"; steady: {ratio:.1f} x the source's own flicker"
+    if ratio <= FLICKERING:
+        return f"; slight flicker: {ratio:.1f} x the source's own"
+    return f"; flickers: {ratio:.1f} x the source's own; try a higher --temporal-weight or --steps"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _duration(seconds: float) -> str:
     """3.2 s, 4 min 05 s, 2 h 10 min."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -36,6 +36,7 @@ from vidstyle.stylize import FrameStyler, OptimizingStyler, stylize_shots
 from vidstyle.video import (
     ClipReader,
     ClipWriter,
+    check_not_source,
     check_output,
     check_picture_output,
     load_picture,
@@ -127,7 +128,8 @@ def make_styler(
     device = _prepare_device(compute)
     net = load_features(
         features.name, features.weights, features.style_layers, features.content_layer
-    ).to(device, memory_format=torch.channels_last)
+    )
+    net = net.reflecting().to(device, memory_format=torch.channels_last)
     chosen = Compute(device, choose_precision(compute.precision, device, net))
     return OptimizingStyler(net, paintings, chosen, look, flow, on_step)
 
@@ -180,6 +182,7 @@ def stylize_picture(
     on_event: OnEvent = lambda event: None,
 ) -> np.ndarray:
     """`stylize_image` from file to file; also gives the picture."""
+    check_not_source(Path(target), map(Path, [photo, *paintings]))
     check_picture_output(Path(target), overwrite)
     image = load_picture(Path(photo), size)
     result = stylize_image(
@@ -219,6 +222,7 @@ def stylize_video(
     part, output = part or ClipSettings(), output or OutputSettings()
     target = Path(target)
     begun = time.perf_counter()
+    check_not_source(target, map(Path, [clip, *paintings]))
     check_output(target, output)
     styles = load_paintings(paintings)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
@@ -227,7 +231,7 @@ def stylize_video(
         with ClipWriter(target, reader.info, output, part) as writer:
             tally = _pass_frames(reader, styler, writer, begun, on_event)
         _pass_warnings(reader, writer, on_event)
-    return _report(target, reader, styler, tally, time.perf_counter() - begun)
+    return _report(writer, reader, styler, tally, time.perf_counter() - begun)
 
 
 @dataclass
@@ -262,17 +266,22 @@ def _pass_warnings(reader: ClipReader, writer: ClipWriter, on_event: OnEvent) ->
 
 
 def _report(
-    target: Path, reader: ClipReader, styler: OptimizingStyler, tally: _Tally, seconds: float
+    writer: ClipWriter,
+    reader: ClipReader,
+    styler: OptimizingStyler,
+    tally: _Tally,
+    seconds: float,
 ) -> Report:
     look, steady = styler.settings, tally.steadiness
+    width, height = writer.size
     measured = steady is not None and steady.pairs > 0
     return Report(
-        result=str(target),
+        result=str(writer.path),
         source=str(reader.path),
         frames=tally.frames,
         shots=tally.shots,
-        width=reader.info.width,
-        height=reader.info.height,
+        width=width,
+        height=height,
         seconds=round(seconds, 3),
         frames_per_second=round(tally.frames / seconds, 3),
         peak_memory_mb=_peak_memory_mb(styler.compute.device),

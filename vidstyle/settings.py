@@ -1,4 +1,4 @@
-"""One frozen settings class a stage, checked when built; the command line reads its defaults here."""
+"""One frozen settings class a stage, checked when built; the command line's defaults are here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def _require(holds: bool, name: str, value: object, rule: str) -> None:
 
 def _require_number(name: str, value: float, low: float, high: float) -> None:
     _require(
-        math.isfinite(value) and low <= value <= high, name, value, f"between {low:g} and {high:g}"
+        math.isfinite(value) and low <= value <= high,
+        name,
+        f"{value:.12g}",
+        f"between {low:.12g} and {high:.12g}",
     )
 
 
@@ -39,7 +42,7 @@ class ClipSettings:
         _require_number("--start", self.start, 0, 1e7)
         if self.end is not None:
             _require_number("--end", self.end, 0, 1e7)
-            _require(self.end > self.start, "--end", self.end, f"after --start {self.start:g}")
+            _require(self.end > self.start, "--end", f"{self.end:g}", f"after --start {self.start:g}")
         if self.size is not None:
             _require_number("--size", self.size, 16, 16384)
         _require_number("--threads", self.threads, 0, 1024)
@@ -98,7 +101,7 @@ class StyleSettings:
     """
 
     steps: int = 4
-    first_steps: int = 40
+    first_steps: int = 50
     style_weight: float = 1.0
     content_weight: float = 0.3
     tv_weight: float = 0.0

@@ -82,7 +82,7 @@ def _read_photo(path: Path) -> Tensor:
 
 
 class PicturePool:
-    """Pictures being stylised by the student while it learns, each by Adam towards a random style."""
+    """Pictures that the student stylises while it learns, each by Adam towards a random style."""
 
     def __init__(self, photographs: Photographs) -> None:
         self.photographs = photographs
@@ -151,7 +151,7 @@ class Distillation:
         return loss
 
     def end_to_end_loss(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """All taps' features and the style taps' Gram matrices, the error relative to the teacher's."""
+        """All taps' features and the style taps' Gram matrices, relative to the teacher's."""
         truth = self.teach(images)
         loss = sum((content_loss(features[t], truth[t]) for t in TAPS), torch.zeros(()))
         for tap in STYLE_TAPS:
@@ -159,8 +159,13 @@ class Distillation:
         return loss / len(images)
 
 
-def style_gradient(student: TapNet, features: dict[str, Tensor], image: Tensor, pool: PicturePool,
-                   indices: Tensor) -> Tensor:
+def style_gradient(
+    student: TapNet,
+    features: dict[str, Tensor],
+    image: Tensor,
+    pool: PicturePool,
+    indices: Tensor,
+) -> Tensor:
     """What the optimiser would follow for the pool's pictures, through the student as it is."""
     with torch.no_grad():
         style = student(pool.style[indices], STYLE_TAPS)
@@ -196,6 +201,8 @@ def run_phase(
     student: nn.Module, loss_of: Callable[[], Tensor], steps: int, rate: float
 ) -> Iterator[tuple[int, float]]:
     """AdamW under a one-cycle schedule; yields (step, loss)."""
+    if steps == 0:
+        return
     optimizer = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     for step in range(steps):

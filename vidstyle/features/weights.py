@@ -20,7 +20,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or "it ends too early").splitlines()[0]
         raise InputError(f"{path}: not a plain state dict ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: not a plain state dict; save `network.state_dict()`")

@@ -4,12 +4,14 @@ from vidstyle.video.encoders import check_output, default_ending
 from vidstyle.video.picture import check_picture_output, load_picture, save_picture
 from vidstyle.video.reader import ClipReader, probe
 from vidstyle.video.shots import ShotDetector, split_shots
+from vidstyle.video.target import check_not_source
 from vidstyle.video.writer import ClipWriter
 
 __all__ = [
     "ClipReader",
     "ClipWriter",
     "ShotDetector",
+    "check_not_source",
     "check_output",
     "check_picture_output",
     "default_ending",

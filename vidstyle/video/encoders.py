@@ -211,7 +211,7 @@ def quiet_libraries() -> None:
 
 
 def default_ending(source: Path, codec: str | None) -> str:
-    """The source's own ending if its container can hold the codec (H.264 if not named), else mp4."""
+    """The source's ending if its container can hold the codec (H.264 if not named), else mp4."""
     wanted = _codec(codec or CONTAINERS[".mp4"].video)
     for ending in (source.suffix.lower(), ".mp4", ".mkv", ".webm"):
         container = CONTAINERS.get(ending)

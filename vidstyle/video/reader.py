@@ -26,6 +26,7 @@ from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings
 from vidstyle.video.colour import RGB, FrameToRgb, bit_depth, is_rgb, settle_tags
 from vidstyle.video.geometry import Orientation, scaled_size
+from vidstyle.video.target import url
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
@@ -44,7 +45,7 @@ def open_clip(path: Path) -> InputContainer:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a clip in it")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(url(path), metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; check its permissions") from error
     except (av.FFmpegError, ValueError) as error:
@@ -160,8 +161,9 @@ class ClipReader:
             return self.info.frames
         if seconds is None:
             return None
-        span = min(seconds, end if end is not None else math.inf) - start
-        return max(0, round(span * self.info.rate))
+        until = min(exact_seconds(seconds), math.inf if end is None else exact_seconds(end))
+        rate = self.info.rate
+        return max(0, math.ceil(until * rate) - math.ceil(exact_seconds(start) * rate))
 
     def __iter__(self) -> Iterator[Frame]:
         if self._iterated:

@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from vidstyle.video.encoders import Container
+from vidstyle.video.target import url
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
@@ -87,7 +88,7 @@ class Sound:
         self._container = container
         self._output = output
         self._warnings = warnings
-        self._source = av.open(str(source), metadata_errors="replace")
+        self._source = av.open(url(source), metadata_errors="replace")
         self._tracks: dict[int, _Track] = {}
         self._origin = Fraction(0)
         self._since: Fraction | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from vidstyle.errors import OutputError
@@ -12,7 +13,14 @@ from vidstyle.errors import OutputError
 _LONGEST_NAME = 100  # characters kept of the target's name: file systems allow 255 bytes
 
 
-def check_target(path: Path, overwrite: bool) -> None:
+def check_not_source(target: Path, sources: Iterable[Path]) -> None:
+    """Refuse, even with overwrite, a target that is a file the work reads from."""
+    for source in sources:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise OutputError(f"{target}: is the source itself; name another file with -o")
+
+
+def check_target(path: Path, overwrite: bool, option: str = "-o") -> None:
     """Refuse, before any work, a target that exists or a folder that cannot be written."""
     folder = path.parent
     if not folder.is_dir():
@@ -20,9 +28,16 @@ def check_target(path: Path, overwrite: bool) -> None:
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise OutputError(f"{path}: not a regular file; name a file to write")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; pass --overwrite or name another file with -o")
+        raise OutputError(f"{path}: exists already; pass --overwrite or another name with {option}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: the folder {folder} cannot be written; choose another with -o")
+        raise OutputError(
+            f"{path}: the folder {folder} cannot be written; choose another with {option}"
+        )
+
+
+def url(path: Path) -> str:
+    """For FFmpeg, which takes `take 12:30.mp4` for a protocol's address without this."""
+    return f"file:{path}"
 
 
 class PartialFile:

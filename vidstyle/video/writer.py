@@ -22,7 +22,7 @@ from vidstyle.video.encoders import check_output, quiet_libraries
 from vidstyle.video.geometry import Orientation
 from vidstyle.video.reader import exact_seconds
 from vidstyle.video.sound import Sound
-from vidstyle.video.target import PartialFile
+from vidstyle.video.target import PartialFile, url
 
 # What the muxer writes itself.
 _MUXER_KEYS: Final = {
@@ -104,6 +104,12 @@ class ClipWriter:
             picture = self._convert(self._crop(self._orientation.coded(frame.image)))
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
             self._mux(self._stream.encode(picture))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the result, upright: odd sides may have been cut."""
+        width, height = self._stream.codec_context.width, self._stream.codec_context.height
+        return (height, width) if self._orientation.swaps_sides else (width, height)
 
     @property
     def _snaps(self) -> Fraction | None:
@@ -269,6 +275,6 @@ def _reason(path: Path, error: OSError | av.FFmpegError) -> str:
 
 def _metadata(source: Path) -> dict[str, str]:
     """The source's title and the like; none if it is gone (a resumed render needs only frames)."""
-    with suppress(av.FFmpegError, OSError), av.open(str(source), metadata_errors="replace") as clip:
+    with suppress(av.FFmpegError, OSError), av.open(url(source), metadata_errors="replace") as clip:
         return {key: text for key, text in clip.metadata.items() if key.lower() not in _MUXER_KEYS}
     return {}

@@ -1,0 +1,115 @@
+"""Renders clips with paintings and judges the encoded files: one table, one JSON.
+
+    python tests/bench/quality.py --judge vgg19.safetensors --out tests/bench/results/quality.json \
+        --style scream.jpg --style starry.jpg --size 320 clip.mp4 other.mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vidstyle.features import TapNet, load_features
+from vidstyle.flow import load_flow
+from vidstyle.measure import StyleJudge, WarpError
+from vidstyle.render import load_paintings, stylize_video
+from vidstyle.settings import ClipSettings, StyleSettings
+from vidstyle.video import ClipReader, split_shots
+
+STYLE_EVERY = 8  # frames: style changes slowly, and VGG-19 is dear
+
+
+def judge(result: Path, source: Path, painting: Path, part: ClipSettings, net: TapNet) -> dict:
+    """Figures of an encoded result against the part of the source it was made from."""
+    warp_errors = {name: WarpError(load_flow(name)) for name in ("dis", "farneback")}
+    style = StyleJudge(net, load_paintings([painting]))
+    distances: list[tuple[float, float, float]] = []
+    shots = -1
+    with ClipReader(source, part) as sources, ClipReader(result) as results:
+        for (shot, frame), made in zip(split_shots(sources), results, strict=True):
+            for error in warp_errors.values():
+                error.add(frame.image, made.image, new_shot=shot > shots)
+            shots = shot
+            if frame.index % STYLE_EVERY == 0:
+                distances.append(_distances(style, frame.image, made.image))
+    own, plain, content = np.mean(distances, axis=0)
+    return {
+        "frames": frame.index + 1,
+        "shots": shots + 1,
+        "warp_error": warp_errors["dis"].result,
+        "warp_error_source": warp_errors["dis"].source,
+        "warp_error_ratio": warp_errors["dis"].ratio,
+        "warp_error_ratio_farneback": warp_errors["farneback"].ratio,
+        "style_distance": float(own),
+        "style_distance_source": float(plain),
+        "style_distance_relative": float(own / plain),
+        "style_distance_last": distances[-1][0],
+        "content_distance": float(content),
+        "style_judge": net.name,
+    }
+
+
+def _distances(
+    style: StyleJudge, source: np.ndarray, made: np.ndarray
+) -> tuple[float, float, float]:
+    return (
+        style.style_distance(made),
+        style.style_distance(source),
+        style.content_distance(made, source),
+    )
+
+
+def measure_pair(
+    clip: Path, painting: Path, part: ClipSettings, look: StyleSettings, net: TapNet, keep: Path
+) -> dict:
+    target = keep / f"{clip.stem}-{painting.stem}.mp4"
+    target.unlink(missing_ok=True)
+    report = stylize_video(clip, [painting], target, part=part, look=look)
+    facts = {"clip": clip.name, "painting": painting.name, **report.as_dict()}
+    for name in ("source", "result"):
+        del facts[name]
+    return facts | judge(target, clip, painting, part, net)
+
+
+def row(facts: dict) -> str:
+    return (
+        f"| {facts['clip']} | {facts['painting']} | {facts['frames']} "
+        f"| {facts['warp_error_ratio']:.2f} | {facts['warp_error_ratio_farneback']:.2f} "
+        f"| {facts['style_distance_relative']:.3f} | {facts['content_distance']:.2f} "
+        f"| {facts['seconds'] / facts['frames']:.2f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--style", type=Path, action="append", required=True)
+    parser.add_argument("--judge", type=Path, help="VGG-19 weights; without them lite judges")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--duration", type=float)
+    parser.add_argument("--steps", type=int, default=StyleSettings.steps)
+    parser.add_argument("--keep", type=Path, help="folder for the rendered clips")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    arguments = parser.parse_args()
+    net = load_features("vgg19", arguments.judge) if arguments.judge else load_features()
+    part = ClipSettings(end=arguments.duration, size=arguments.size)
+    look = StyleSettings(steps=arguments.steps)
+    results = []
+    print("| clip | painting | frames | DIS ratio | Farneback ratio | style / source's "
+          "| content | s/frame |\n|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for clip in arguments.clips:
+            for painting in arguments.style:
+                keep = arguments.keep or Path(scratch)
+                results.append(measure_pair(clip, painting, part, look, net, keep))
+                print(row(results[-1]), flush=True)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

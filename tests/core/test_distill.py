@@ -1,0 +1,75 @@
+"""The recipe runs from nothing, twice the same, and what it learns is the teacher."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from vidstyle.features import load_features
+from vidstyle.features.distill import main
+from vidstyle.features.vgg import BLOCKS
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """A teacher with random weights, two pictures to teach on."""
+    generator = torch.Generator().manual_seed(0)
+    state, index, wide_in = {}, 0, 3
+    for block in BLOCKS["vgg19"][:3]:
+        for wide in block:
+            spread = (2 / (wide_in * 9)) ** 0.5
+            weight = torch.randn(wide, wide_in, 3, 3, generator=generator) * spread
+            state[f"features.{index}.weight"] = weight
+            state[f"features.{index}.bias"] = torch.zeros(wide)
+            index, wide_in = index + 2, wide
+        index += 1
+    save_file(state, tmp_path / "teacher.safetensors")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(2):
+        noise = np.random.default_rng(seed).integers(0, 256, (16, 20, 3), np.uint8)
+        Image.fromarray(noise).resize((200, 160)).save(photos / f"{seed}.png")
+    return tmp_path
+
+
+def teach(lesson, name: str, monkeypatch, *more: str) -> list[str]:
+    path = lesson / name
+    command = ["distill", "--teacher", lesson / "teacher.safetensors", "--photos"]
+    command += [lesson / "photos", "--out", path, "--crops", "1", *more]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    main()
+    return load_file(path)
+
+
+def test_the_recipe_is_seeded_and_its_file_loads(lesson, monkeypatch):
+    first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
+    again = teach(lesson, "b.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
+    assert all(torch.allclose(first[name], again[name], atol=1e-3) for name in first)
+    assert load_features("lite", lesson / "a.safetensors").name == "lite"
+
+
+def test_teaching_brings_the_student_closer(lesson, monkeypatch, capsys):
+    teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "100", "--steps", "1")
+    losses = [
+        float(line.split()[-1])
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("layers")
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_lesson_can_go_on_from_a_file(lesson, monkeypatch):
+    first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "1")
+    start = ["--start", str(lesson / "a.safetensors"), "--layer-steps", "0", "--steps", "1"]
+    on = teach(lesson, "b.safetensors", monkeypatch, *start, "--rate", "1e-6")
+    assert all(torch.allclose(first[name], on[name], atol=1e-2) for name in first)
+
+
+def test_a_folder_without_photographs_is_named(lesson, monkeypatch):
+    for photo in (lesson / "photos").iterdir():
+        photo.unlink()
+    with pytest.raises(SystemExit, match="photos"):
+        teach(lesson, "a.safetensors", monkeypatch)

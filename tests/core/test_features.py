@@ -1,0 +1,186 @@
+"""Networks, their taps and their weights, from files that a user may have."""
+
+import io
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from vidstyle.errors import InputError, SettingsError
+from vidstyle.features import FEATURES, load_features
+from vidstyle.features.lite import LAYERS, build_lite, shipped_weights
+from vidstyle.features.vgg import step_names
+
+VGG = Path(__file__).parents[3] / "shared/data/weights/vgg19_relu3_4.safetensors"
+needs_vgg = pytest.mark.skipif(not VGG.exists(), reason="needs VGG-19's weights beside the project")
+
+
+def small_vgg_state(layers: int = 3) -> dict[str, torch.Tensor]:
+    """The first convolutions of a VGG with torchvision's keys, seeded."""
+    shapes = [(0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128)][:layers]
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for index, wide_in, wide_out in shapes:
+        state[f"features.{index}.weight"] = 0.05 * torch.randn(
+            wide_out, wide_in, 3, 3, generator=generator
+        )
+        state[f"features.{index}.bias"] = torch.zeros(wide_out)
+    return state
+
+
+def picture(height: int = 48, width: int = 64) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def test_lite_is_the_default_small_frozen_and_quiet():
+    net = load_features()
+    assert net.name == "lite" and not any(p.requires_grad for p in net.parameters())
+    size = sum(value.numel() * 2 for value in shipped_weights().values())
+    assert size <= 2 * 2**20
+    features = net(picture(), [*net.style_taps, net.content_tap])
+    widths = {name: wide for name, _, wide in LAYERS}
+    for tap, values in features.items():
+        assert values.shape[1] == widths[tap] and torch.isfinite(values).all() and values.max() > 0
+
+
+def test_taps_are_read_no_deeper_than_asked():
+    net = load_features()
+    seen = []
+    for name, step in net.steps.items():
+        step.register_forward_hook(lambda *_, name=name: seen.append(name))
+    assert set(net(picture(), ["relu2_1", "relu1_1"])) == {"relu1_1", "relu2_1"}
+    assert seen[-1] == "relu2_1"
+
+
+def test_chosen_layers_become_the_taps():
+    net = load_features(style_layers=("relu1_2", "relu3_2"), content_layer="relu2_2")
+    assert net.style_taps == ("relu1_2", "relu3_2") and net.content_tap == "relu2_2"
+
+
+@pytest.mark.parametrize("bad", ["relu9_9", "pool1", "conv1_1", ""])
+def test_unknown_layers_are_refused_with_the_known_ones(bad):
+    with pytest.raises(SettingsError, match="relu3_4"):
+        load_features(content_layer=bad or "nothing")
+
+
+def test_unknown_network_is_refused_with_the_known_ones():
+    with pytest.raises(SettingsError, match=", ".join(FEATURES)):
+        load_features("alexnet")
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_vgg_from_a_file_is_torchvisions_vgg(tmp_path, ending):
+    """Against torchvision's own module, average pooling put in, with the same weights."""
+    from torchvision import models
+
+    state, path = small_vgg_state(), tmp_path / f"weights{ending}"
+    save_file(state, path) if ending == ".safetensors" else torch.save(state, path)
+    net = load_features("vgg16", path, ("conv1_2", "relu1_2"), "relu2_1")
+    layers = [nn.AvgPool2d(2) if isinstance(m, nn.MaxPool2d) else m for m in models.vgg16().features]
+    truth = nn.Sequential(*layers[:7])
+    truth.load_state_dict({name[9:]: value for name, value in state.items()})
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    image = picture()
+    wanted = truth((image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
+    found = net(image, ["conv1_2", "relu1_2", "relu2_1"])
+    assert torch.allclose(found["relu2_1"], wanted, atol=1e-5)
+    assert torch.equal(found["conv1_2"].relu(), found["relu1_2"])
+    assert found["conv1_2"].min() < 0
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+def test_vgg_steps_stand_where_torchvision_has_them(name):
+    from torchvision import models
+
+    kinds = {"conv": nn.Conv2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
+    layers = getattr(models, name)().features
+    names = step_names(name)
+    assert len(names) == len(layers)
+    assert all(isinstance(layer, kinds[step[:4]]) for step, layer in zip(names, layers, strict=True))
+
+
+def test_weights_too_shallow_for_the_layers_are_refused(tmp_path):
+    path = tmp_path / "shallow.safetensors"
+    save_file(small_vgg_state(2), path)
+    with pytest.raises(InputError, match="conv2_1"):
+        load_features("vgg19", path, ("relu1_1",), "relu2_1")
+
+
+class Trap:
+    def __reduce__(self):
+        return (Path.touch, (Path("trap_was_sprung"),))
+
+
+def damaged_files() -> dict[str, bytes]:
+    whole = io.BytesIO()
+    torch.save(small_vgg_state(), whole)
+    module = io.BytesIO()
+    torch.save({"features.0.weight": "text"}, module)
+    return {
+        "empty.pth": b"",
+        "noise.pth": bytes(range(256)) * 20,
+        "cut.pth": whole.getvalue()[:2000],
+        "trap.pth": pickle.dumps({"features.0.weight": Trap()}),
+        "text.pth": module.getvalue(),
+        "empty.safetensors": b"",
+        "noise.safetensors": bytes(range(256)) * 20,
+    }
+
+
+@pytest.mark.parametrize("name", damaged_files())
+def test_damaged_weights_are_one_line_and_run_no_code(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(damaged_files()[name])
+    with pytest.raises(InputError) as caught:
+        load_features("vgg19", Path(name))
+    assert "\n" not in str(caught.value) and name in str(caught.value)
+    assert not Path("trap_was_sprung").exists()
+
+
+def test_missing_and_foreign_weights_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such weights file"):
+        load_features("vgg19", tmp_path / "none.pth")
+    path = tmp_path / "vgg.safetensors"
+    save_file(small_vgg_state(), path)
+    with pytest.raises(InputError, match="not weights of lite"):
+        load_features("lite", path)
+
+
+def test_lite_loads_weights_that_were_taught_elsewhere(tmp_path):
+    other = build_lite()
+    path = tmp_path / "mine.safetensors"
+    save_file(other.state_dict(), path)
+    found = load_features("lite", path)(picture(), ["relu3_4"])["relu3_4"]
+    assert torch.allclose(found, other(picture(), ["relu3_4"])["relu3_4"], atol=1e-6)
+
+
+def test_reflecting_mirrors_the_picture_beyond_its_border():
+    """One channel of ones: with zeros outside, a border pixel would lack a third of its sum."""
+    net = load_features(style_layers=("relu1_1",), content_layer="relu1_1")
+    flat = torch.full((1, 3, 16, 16), 0.7)
+    plain = net(flat, ["relu1_1"])["relu1_1"]
+    mirrored = net.reflecting()(flat, ["relu1_1"])["relu1_1"]
+    assert torch.allclose(mirrored, mirrored[..., 8:9, 8:9].expand_as(mirrored), atol=1e-5)
+    assert torch.allclose(plain[..., 2:-2, 2:-2], mirrored[..., 2:-2, 2:-2], atol=1e-5)
+    assert not torch.allclose(plain, mirrored, atol=1e-2)
+
+
+@needs_vgg
+def test_lite_agrees_with_its_teacher():
+    """Relative squared error of features on a picture that neither was taught on."""
+    from tests.core.toys import stripes
+    from vidstyle.images import to_tensor
+
+    lite, vgg = load_features(), load_features("vgg19", VGG)
+    image = to_tensor(stripes(96, 128)) * 0.6 + 0.2 * picture(96, 128)
+    taps = ["relu1_1", "relu2_1", "relu3_1", "relu3_4"]
+    for tap, own in lite(image, taps).items():
+        truth = vgg(image, taps)[tap]
+        truth = truth / truth.square().mean().sqrt()
+        # lite's features are in units of the teacher's mean size over photographs.
+        scale = (own * truth).sum() / own.square().sum()
+        error = (scale * own - truth).square().sum() / truth.square().sum()
+        assert error < 0.12, f"{tap}: {error:.3f}"

@@ -1,0 +1,166 @@
+"""Planted motion: every flow finds it, the trust mask sees what it hides."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vidstyle.errors import SettingsError
+from vidstyle.flow import FLOWS, load_flow, remember
+from vidstyle.flow.trust import trust_mask
+from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
+from vidstyle.images import to_tensor
+
+
+def texture(height: int, width: int, seed: int = 0, grain: float = 2.0) -> np.ndarray:
+    noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), grain)
+    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+
+
+def square_on_ground(left: int) -> np.ndarray:
+    """A 40×40 textured square at x = left on textured ground."""
+    picture = texture(96, 128) * 0.5
+    picture[28:68, left : left + 40] = 0.5 + 0.5 * texture(40, 40, seed=1)
+    return picture
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("shift", [(3, 0), (0, 3), (-2, 1)])
+def test_flow_finds_a_shifted_picture(name, shift):
+    big = texture(140, 170)
+    first = big[20:116, 20:148]
+    second = big[20 - shift[1] : 116 - shift[1], 20 - shift[0] : 148 - shift[0]]
+    field = load_flow(name)(np.ascontiguousarray(first), np.ascontiguousarray(second))
+    assert field.shape == (96, 128, 2) and field.dtype == np.float32
+    inner = field[10:-10, 10:-10].reshape(-1, 2)
+    assert np.median(inner, axis=0) == pytest.approx(shift, abs=0.15)
+    assert np.mean(np.abs(inner - shift) < 0.5) > 0.95
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_flow_finds_a_square_moved_three_pixels(name):
+    field = load_flow(name)(square_on_ground(40), square_on_ground(43))
+    assert np.median(field[38:58, 50:70], axis=(0, 1)) == pytest.approx((3, 0), abs=0.3)
+    assert np.median(np.abs(field[:15])) < 0.1
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("size", [(16, 16), (9, 7), (20, 300), (300, 12)])
+def test_flow_takes_any_size(name, size):
+    picture = texture(*size)
+    assert load_flow(name)(picture, picture).shape == (*size, 2)
+
+
+def test_unknown_flow_is_refused():
+    with pytest.raises(SettingsError, match="dis"):
+        load_flow("magic")
+
+
+def test_remember_asks_once_for_each_pair():
+    asked = []
+    estimator = remember(lambda a, b: asked.append((a, b)) or np.zeros((2, 2, 2), np.float32))
+    one, other, third = (np.zeros((2, 2, 3), np.float32) for _ in range(3))
+    for pair in ((one, other), (other, one), (one, other), (other, one)):
+        estimator(*pair)
+    assert len(asked) == 2
+    estimator(other, third)
+    estimator(one, other)  # forgotten by now
+    assert len(asked) == 4
+
+
+def constant_flow(x: float, y: float, height: int = 24, width: int = 32) -> torch.Tensor:
+    return torch.tensor([float(x), float(y)]).view(1, 2, 1, 1).expand(1, 2, height, width).clone()
+
+
+@pytest.mark.parametrize("sample", [warp, warp_sharp])
+def test_warp_reads_where_the_flow_points(sample):
+    picture = to_tensor(texture(24, 32))
+    moved = sample(picture, constant_flow(3, -2))
+    assert torch.allclose(moved[..., 2:, :-3], picture[..., :-2, 3:], atol=1e-5)
+
+
+def test_warp_interpolates_half_pixels():
+    ramp = torch.arange(32.0).expand(1, 1, 24, 32) / 32
+    moved = warp(ramp, constant_flow(0.5, 0))
+    assert torch.allclose(moved[..., :-1], ramp[..., :-1] + 0.5 / 32, atol=1e-6)
+
+
+def test_warp_without_motion_changes_nothing():
+    picture = to_tensor(texture(24, 32, grain=0.5))
+    for sample in (warp, warp_sharp):
+        assert torch.allclose(sample(picture, constant_flow(0, 0)), picture, atol=1e-5)
+
+
+def test_sharp_warp_neither_blurs_nor_amplifies_as_the_pure_kernels_do():
+    """Forty half-pixel shifts to and fro: the texture's energy stays within a few percent."""
+    start = to_tensor(texture(64, 64, grain=1.2)) * 0.5 + 0.25
+    kept, blurred = start, start
+    for step in range(40):
+        flow = constant_flow(0.5 if step % 2 else -0.5, 0, 64, 64)
+        kept, blurred = warp_sharp(kept, flow), warp(blurred, flow)
+    inner = (..., slice(8, -8), slice(8, -8))
+    energy = start[inner].std()
+    assert 0.93 < (kept[inner].std() / energy).item() < 1.07
+    assert (blurred[inner].std() / energy).item() < 0.85
+
+
+def test_still_pixels_are_copied():
+    flow = constant_flow(0.06, 0.06)
+    flow[..., 16:] = 0.5
+    calm = still_to_zero(flow)
+    assert torch.count_nonzero(calm[..., :16]) == 0
+    assert torch.equal(calm[..., 16:], flow[..., 16:])
+
+
+def test_resized_flow_points_to_the_same_places():
+    half = resize_flow(constant_flow(4, -2), (12, 16))
+    assert torch.allclose(half, constant_flow(2, -1, 12, 16), atol=1e-5)
+
+
+def test_consistent_motion_is_trusted_except_where_it_leaves_the_frame():
+    mask = trust_mask(constant_flow(5, 0), constant_flow(-5, 0))
+    assert torch.all(mask[..., :24] == 1)
+    assert torch.all(mask[..., 29:] < 0.01)  # the last five columns point outside; 2 px of blur
+
+
+def test_contradicting_motion_is_occluded():
+    """|w + w̃|² ≥ 0.01 (|w|² + |w̃|²) + 0.5."""
+    forth, back = constant_flow(4, 0), constant_flow(-4, 0)
+    back[:, 0, :, 8:16] = 0  # what points there comes not back: 16 ≥ 0.01·16 + 0.5
+    mask = trust_mask(forth, back)
+    assert torch.all(mask[..., 5:11] == 0)  # p + 4 falls into [8, 16)
+    assert torch.all(mask[..., 15:25] == 1)
+
+
+def test_small_disagreement_is_tolerated():
+    assert torch.all(trust_mask(constant_flow(2, 0), constant_flow(-2.5, 0))[..., :25] == 1)
+    assert torch.all(trust_mask(constant_flow(2, 0), constant_flow(-2.9, 0)) == 0)
+
+
+def test_motion_boundaries_are_not_trusted():
+    flow = constant_flow(0, 0)
+    flow[:, 0, :, 16:] = 0.5  # too small a jump for the occlusion test, a step for the gradient's
+    mask = trust_mask(flow, -flow)
+    assert torch.all(mask[..., 15:17] < 0.6) and torch.all(mask[..., :12] == 1)
+
+
+def test_occlusions_bleed_outwards():
+    """They are negative before the blur: a soft edge lies outside them, never inside."""
+    forth, back = constant_flow(4, 0), constant_flow(-4, 0)
+    back[:, 0, :, 12:] = 0
+    mask = trust_mask(forth, back)[0, 0, 12]
+    first_occluded = 8
+    assert torch.all(mask[first_occluded:20] == 0)
+    assert 0 < mask[first_occluded - 2] < 1
+
+
+def test_mask_marks_what_a_moving_square_uncovers():
+    """Exactly the ground behind the square, seen with a real flow in both directions."""
+    before, after = square_on_ground(40), square_on_ground(46)
+    flow = load_flow("dis")
+    back, forth = to_tensor(flow(after, before)), to_tensor(flow(before, after))
+    mask = trust_mask(back, forth)[0, 0]
+    uncovered = mask[34:62, 41:45]
+    assert uncovered.mean() < 0.25
+    assert mask[34:62, 56:76].mean() > 0.9 and mask[:16].mean() > 0.95

@@ -1,0 +1,87 @@
+"""Each loss against an answer worked out by hand, and its gradient against finite differences."""
+
+import pytest
+import torch
+
+from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss, tv_loss
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_gram_matrix_of_a_constant():
+    features = torch.tensor([2.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 5, 7)
+    assert torch.allclose(gram_matrix(features), torch.tensor([[[4.0, 6.0], [6.0, 9.0]]]))
+
+
+@pytest.mark.parametrize("pixels", [(6, 7), (64, 64), (100, 90)], ids=["below", "one", "beyond"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gram_matrix_and_its_gradient_are_the_plain_ones(pixels, layout):
+    """Around the chunk size too, where partial sums join."""
+    features = numbers(2, 5, *pixels).requires_grad_()
+    target = numbers(2, 5, 5, seed=1)
+    flat = features.flatten(2)
+    plain = flat @ flat.transpose(1, 2) / flat.shape[2]
+    ours = gram_matrix(features.contiguous(memory_format=layout))
+    assert torch.allclose(ours, plain, atol=1e-5)
+    wanted = torch.autograd.grad(gram_loss(plain, target), features)[0]
+    found = torch.autograd.grad(gram_loss(ours, target), features)[0]
+    assert torch.allclose(found, wanted, atol=1e-7)
+
+
+def test_gram_matrix_gradient_keeps_the_layout():
+    features = numbers(1, 8, 20, 30).contiguous(memory_format=torch.channels_last).requires_grad_()
+    gram_matrix(features).sum().backward()
+    assert features.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_gram_matrix_stays_finite_where_half_precision_would_overflow():
+    features = torch.full((1, 4, 300, 300), 300.0, dtype=torch.float16)  # 300² > 65504
+    assert torch.allclose(gram_matrix(features), torch.full((1, 4, 4), 90000.0))
+
+
+def test_gram_loss_is_relative_and_zero_at_its_target():
+    target = numbers(1, 4, 4)
+    assert gram_loss(target, target) == 0
+    assert gram_loss(1.1 * target, target).item() == pytest.approx(0.01, rel=1e-4)
+    assert gram_loss(11 * target, 10 * target).item() == pytest.approx(0.01, rel=1e-4)
+
+
+def test_losses_are_summed_over_the_batch():
+    one, other = numbers(1, 3, 8, 8), numbers(1, 3, 8, 8, seed=1)
+    both, target = torch.cat([one, other]), numbers(2, 3, 8, 8, seed=2)
+    grams = [gram_loss(gram_matrix(x), gram_matrix(t)) for x, t in ((one, target[:1]), (other, target[1:]))]
+    assert torch.allclose(gram_loss(gram_matrix(both), gram_matrix(target)), sum(grams))
+    contents = content_loss(one, target[:1]) + content_loss(other, target[1:])
+    assert torch.allclose(content_loss(both, target), contents)
+    assert torch.allclose(tv_loss(both), tv_loss(one) + tv_loss(other))
+
+
+def test_flat_targets_do_not_divide_by_zero():
+    black = torch.zeros(1, 3, 8, 8)
+    assert torch.isfinite(content_loss(numbers(1, 3, 8, 8), black))
+    assert torch.isfinite(gram_loss(gram_matrix(numbers(1, 3, 8, 8)), gram_matrix(black)))
+
+
+def test_tv_loss_of_a_constant_and_of_an_edge():
+    assert tv_loss(torch.full((1, 3, 6, 6), 0.7)) == 0
+    edge = torch.zeros(1, 3, 4, 6)
+    edge[..., 3:] = 1  # one jump of 1 in each of 4 rows and 3 channels, over 3·4·6 values
+    assert tv_loss(edge).item() == pytest.approx(12 / 72)
+
+
+def test_temporal_loss_holds_only_where_trusted():
+    image, target = numbers(1, 3, 6, 8).requires_grad_(), numbers(1, 3, 6, 8, seed=1)
+    trust = torch.ones(1, 1, 6, 8)
+    trust[..., :4] = 0
+    temporal_loss(image, target, trust).backward()
+    assert torch.count_nonzero(image.grad[..., :4]) == 0
+    wanted = 2 * (image - target)[..., 4:] / image[0].numel()
+    assert torch.allclose(image.grad[..., 4:], wanted)
+
+
+def test_temporal_loss_counts_all_pixels_in_its_mean():
+    """c·(x − ω)² over C·H·W, so that half the trust is half the pull (Ruder 2016, eq. 7)."""
+    image, target = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    assert temporal_loss(image, target, torch.full((1, 1, 4, 4), 0.5)).item() == pytest.approx(0.5)

@@ -1,0 +1,121 @@
+"""The optimiser of one frame, with a toy network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.core.toys import cpu, stripes, toy_net
+from vidstyle.images import to_tensor
+from vidstyle.optimize import Goal, Optimizer, PixelAdam
+from vidstyle.settings import StyleSettings
+
+
+def optimizer(**weights: float) -> Optimizer:
+    return Optimizer(toy_net(), cpu(), StyleSettings(**weights))
+
+
+def grey(level: float = 0.5) -> torch.Tensor:
+    return torch.full((1, 3, 48, 64), level)
+
+
+def goal_of(work: Optimizer, content: torch.Tensor) -> Goal:
+    return Goal(work.grams(to_tensor(stripes())), work.content(content))
+
+
+def test_descending_brings_the_style_closer_and_stays_in_range():
+    work = optimizer(content_weight=0.0)
+    start = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    goal = goal_of(work, start)
+    losses = []
+    result, _ = work.descend(start, goal, [0.02] * 60, on_step=lambda _, x: losses.append(float(x)))
+    assert losses[-1] < 0.1 * losses[0]
+    assert 0 <= result.min() and result.max() <= 1
+    assert torch.equal(start, torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)))
+
+
+def test_the_content_alone_is_already_reached_by_itself():
+    work = optimizer(style_weight=0.0, content_weight=1.0)
+    start = to_tensor(stripes())
+    assert float(work.loss(start, goal_of(work, start))) == pytest.approx(0, abs=1e-9)
+
+
+def test_where_occluded_the_temporal_gradient_is_zero_and_the_style_gradient_is_not():
+    """The planted answer: gradients with and without the temporal loss agree exactly there."""
+    work = optimizer(temporal_weight=1000.0)
+    start = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    alone = goal_of(work, start)
+    trust = torch.ones(1, 1, 48, 64)
+    trust[..., 20:40] = 0
+    held = replace(alone, carried=grey(0.2), trust=trust)
+
+    def gradient(goal: Goal) -> torch.Tensor:
+        image = start.clone().requires_grad_()
+        return torch.autograd.grad(work.loss(image, goal), image)[0]
+
+    free, pulled = gradient(alone), gradient(held)
+    assert torch.equal(free[..., 20:40], pulled[..., 20:40])
+    assert torch.all(free[..., 20:40].abs().amax(dim=(1, 2)) > 0)
+    assert not torch.allclose(free[..., :20], pulled[..., :20])
+
+
+def test_the_temporal_loss_holds_a_picture_to_the_one_before():
+    trust, start = torch.ones(1, 1, 48, 64), to_tensor(stripes())
+    free, held = (optimizer(temporal_weight=w) for w in (0.0, 1000.0))
+    goal = replace(goal_of(free, grey()), carried=start, trust=trust)
+    moved, _ = free.descend(start, goal, [0.01] * 20)
+    kept, _ = held.descend(start, goal, [0.01] * 20)
+    assert (kept - start).square().mean() < 0.5 * (moved - start).square().mean()
+
+
+def test_adam_is_torchs_adam():
+    """Against torch.optim.Adam with the same rate and betas, before any clamping matters."""
+    image = grey().requires_grad_()
+    twin = grey().requires_grad_()
+    ours = PixelAdam(image)
+    theirs = torch.optim.Adam([twin], lr=0.01, betas=(0.9, 0.99), eps=1e-12)
+    target = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(2))
+    for _ in range(5):
+        ours.rate = 0.01
+        for picture, adam in ((image, ours), (twin, theirs)):
+            adam.zero_grad()
+            (picture - target).square().mean().backward()
+            adam.step()
+    assert torch.allclose(image, twin, atol=1e-6)
+
+
+def test_carried_moments_do_not_shake_a_picture_that_has_arrived():
+    """Restarted, Adam moves every pixel by its rate; carried on, hardly."""
+    work = optimizer()
+    start = to_tensor(stripes())
+    goal = goal_of(work, start)
+    arrived, moments = work.descend(start, goal, list(np.geomspace(0.02, 1e-4, 150)))
+    cold, _ = work.descend(arrived, goal, [0.02])
+    warm, _ = work.descend(arrived, goal, [0.02], moments)
+    assert (warm - arrived).abs().mean() < 0.5 * (cold - arrived).abs().mean()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (17, 200)])
+def test_no_nan_at_any_size(size):
+    work = optimizer(tv_weight=1.0)
+    start = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    result, _ = work.descend(start, goal_of(work, start), [0.02] * 3)
+    assert torch.isfinite(result).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_cuda_precisions_agree_and_stay_finite(precision):
+    from vidstyle.device import Compute
+
+    compute = Compute(torch.device("cuda"), precision)
+    net = toy_net().to("cuda", memory_format=torch.channels_last)
+    work = Optimizer(net, compute, StyleSettings())
+    start = torch.rand(1, 3, 720, 1280, device="cuda")
+    goal = Goal(work.grams(to_tensor(stripes(), "cuda")), work.content(start))
+    assert all(gram.dtype == torch.float32 for gram in goal.grams.values())
+    losses = []
+    result, moments = work.descend(start, goal, [0.02] * 20, on_step=lambda _, x: losses.append(x))
+    assert torch.isfinite(result).all() and losses[-1] < losses[0]
+    assert all(moment.dtype == torch.float32 for moment in moments)

@@ -1,0 +1,151 @@
+"""The temporal loop over planted motion, with a toy network."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.core.toys import cpu, stripes, toy_net
+from vidstyle.flow import load_flow
+from vidstyle.frame import Frame
+from vidstyle.images import to_tensor
+from vidstyle.measure import WarpError
+from vidstyle.settings import StyleSettings
+from vidstyle.stylize import COARSEST_SIDE, SOLVE_SIDE, OptimizingStyler, scales, stylize_shots
+from vidstyle.uncovered import fill_uncovered
+
+QUICK = StyleSettings(steps=2, first_steps=40)
+
+
+def styler(settings: StyleSettings = QUICK, flow: str | None = "dis") -> OptimizingStyler:
+    return OptimizingStyler(
+        toy_net(), [stripes()], cpu(), settings, load_flow(flow) if flow else None
+    )
+
+
+def panning(count: int, step: float = 2.0) -> list[np.ndarray]:
+    noise = np.random.default_rng(0).random((80, 160, 3), np.float32)
+    world = cv2.GaussianBlur(noise, (0, 0), 2)
+    world = (world - world.min()) / np.ptp(world)
+    views = []
+    for index in range(count):
+        shift = np.float32([[1, 0, -8 - index * step], [0, 1, -8]])
+        views.append(cv2.warpAffine(world, shift, (96, 64), flags=cv2.INTER_CUBIC).clip(0, 1))
+    return views
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).mean())
+
+
+def test_the_held_loop_is_steadier_than_frames_made_alone():
+    sources = panning(4)
+
+    def ratio(flow: str | None) -> float:
+        work, error = styler(flow=flow), WarpError(load_flow("dis"))
+        work.start_shot()
+        for image in sources:
+            error.add(image, work.next_frame(image))
+        return error.result
+
+    assert ratio("dis") < 0.7 * ratio(None)
+
+
+def test_a_still_shot_stays_as_it_is():
+    image = panning(1)[0]
+    work = styler()
+    work.start_shot()
+    first = work.next_frame(image)
+    later = [work.next_frame(image) for _ in range(4)][-1]
+    assert distance(first, later) < 0.02
+
+
+def test_a_shot_starts_afresh():
+    """The frame after a cut is the one that a new styler makes of it."""
+    one, other = panning(1)[0], 1 - panning(1)[0]
+    work = styler()
+    work.start_shot()
+    work.next_frame(one)
+    work.start_shot()
+    assert np.array_equal(work.next_frame(other), styler().next_frame(other))
+
+
+def test_stylize_shots_resets_at_cuts_only():
+    class Recorder:
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def start_shot(self) -> None:
+            self.heard.append("start")
+
+        def next_frame(self, image: np.ndarray) -> np.ndarray:
+            self.heard.append("frame")
+            return 1 - image
+
+    def frame(index: int) -> Frame:
+        return Frame(np.full((4, 4, 3), 0.25, np.float32), index, index * 2, Fraction(1, 50))
+
+    recorder = Recorder()
+    done = list(stylize_shots([(0, frame(0)), (0, frame(1)), (1, frame(2))], recorder))
+    assert recorder.heard == ["start", "frame", "frame", "start", "frame"]
+    assert [shot for shot, _, _ in done] == [0, 0, 1]
+    assert all(np.all(result.image == 0.75) for _, _, result in done)
+    assert [result.pts for _, _, result in done] == [0, 2, 4]
+
+
+def test_the_carried_picture_stays_in_float():
+    """Never through 8 bits: the next frame starts from values that 8 bits cannot hold."""
+    work = styler()
+    work.start_shot()
+    result = work.next_frame(panning(1)[0])
+    assert result.dtype == np.float32
+    assert np.abs(result * 255 - np.rint(result * 255)).mean() > 0.1
+    assert np.array_equal(work.past.result[0].permute(1, 2, 0).numpy(), result)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 300), (180, 320), (720, 1280), (2160, 3840)])
+def test_scales_rise_from_coarse_to_the_size_itself(size):
+    sizes = scales(size)
+    assert sizes[-1] == size and sizes == sorted(sizes)
+    assert max(sizes[0]) <= max(COARSEST_SIDE * 1.2, max(size) if max(size) < 135 else 0)
+    assert all(min(each) >= 8 for each in sizes)
+    assert sum(SOLVE_SIDE < max(each) for each in sizes) <= 3
+
+
+@pytest.mark.parametrize("size", [(16, 16), (21, 301), (64, 33), (400, 700)])
+def test_every_size_runs_through_first_and_later_frames(size):
+    work = styler(StyleSettings(steps=1, first_steps=1))
+    work.start_shot()
+    image = np.random.default_rng(1).random((*size, 3), np.float32)
+    for _ in range(2):
+        result = work.next_frame(image)
+        assert result.shape == image.shape and np.isfinite(result).all()
+
+
+def test_several_paintings_average_their_gram_matrices():
+    one, other = stripes(), 1 - stripes()
+    work = OptimizingStyler(toy_net(), [one, other], cpu(), QUICK, None)
+    grams = [work.optimizer.grams(to_tensor(painting)) for painting in (one, other)]
+    for tap, gram in work.targets.at(64).items():
+        assert torch.allclose(gram, (grams[0][tap] + grams[1][tap]) / 2)
+
+
+def test_uncovered_areas_start_in_the_paintings_colours():
+    """A known map of colours, planted in the trusted half, is found again in the other."""
+    content = to_tensor(panning(1)[0])
+    painted = (0.8 * content.flip(1) + 0.1).clamp(0, 1)
+    trust = torch.ones_like(content[:, :1])
+    trust[..., 60:] = 0
+    stale = torch.where(trust > 0, painted, torch.zeros_like(painted))
+    start = fill_uncovered(content, stale, trust)
+    assert torch.equal(start[..., :60], painted[..., :60])
+    assert (start - painted)[..., 60:].abs().mean() < 0.02
+    assert (content - painted)[..., 60:].abs().mean() > 0.08
+
+
+def test_uncovered_start_without_any_trust_is_finite():
+    content = to_tensor(panning(1)[0])
+    nothing = torch.zeros_like(content[:, :1])
+    assert torch.isfinite(fill_uncovered(content, content, nothing)).all()

@@ -1,0 +1,478 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import TINY, Vidstyle
+from tests.video.made_clips import click_time, make_clip, picture_times, real_clip
+from vidstyle import cli, progress
+from vidstyle.device import Compute
+from vidstyle.features import FEATURES
+from vidstyle.flow import FLOWS
+from vidstyle.frame import ClipInfo, ColourTags
+from vidstyle.render import FrameDone, Report, Started, Warned
+from vidstyle.settings import StyleSettings
+from vidstyle.video import probe
+
+COMMANDS = ("run", "image", "preview", "info")
+QUICK = ("--steps", "1", *TINY)
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+REPORT = Report(
+    "out.mp4", "clip.mp4", 48, 2, 64, 48, 24.0, 2.0, None, "cpu", "fp32", "lite", 4, 50, "dis", 0,
+    1e-3, 2e-3, 0.5,
+)  # fmt: skip
+
+
+def python(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **more)
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    heavy = "{'torch', 'torchvision', 'cv2', 'av', 'numpy', 'scenedetect', 'PIL'} & set(sys.modules)"
+    done = python("-c", f"import sys, vidstyle, vidstyle.cli; print({heavy})")
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_help_comes_at_once() -> None:
+    """The best of three, since other work may hold the processor."""
+    taken = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        assert python("-m", "vidstyle", "--help").returncode == 0
+        taken.append(time.perf_counter() - begun)
+    assert min(taken) < 0.5
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_everywhere(vidstyle: Vidstyle, command: tuple[str, ...], flag: str) -> None:
+    done = vidstyle(*command, flag)
+    assert done.status == 0 and done.err == ""
+    assert done.out.startswith("Usage: vidstyle")
+
+
+def test_help_groups_the_options(vidstyle: Vidstyle) -> None:
+    text = vidstyle("run", "-h").out
+    for panel in ("Arguments", "Look", "Part", "Machine", "File", "Messages"):
+        assert f"\n{panel}:\n" in text
+    assert text.index("Look:") < text.index("--style IMAGE") < text.index("File:")
+    assert "VIDSTYLE_RUN_SIZE" in text
+
+
+def test_without_arguments_the_help_is_shown(vidstyle: Vidstyle) -> None:
+    done = vidstyle()
+    assert done.status == 0 and "Commands:" in done.out
+
+
+def test_version(vidstyle: Vidstyle, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.fullmatch(r"vidstyle \d+\.\d+\.\d+\n", vidstyle("--version").out)
+    monkeypatch.setenv("VIDSTYLE_VERSION", "1")
+    assert "Commands:" in vidstyle().out
+
+
+def test_choices_are_the_registries() -> None:
+    """`farneback` judges renders, so none is made with it."""
+    assert set(cli.FEATURES) == set(FEATURES)
+    assert set(cli.FLOWS) == set(FLOWS) - {"farneback"} | {"none"}
+
+
+def test_every_option_of_the_contract_is_there() -> None:
+    options = {name for parameter in run_options() for name in parameter.opts}
+    contract = """--style -o --features --weights --style-layers --content-layer --size --steps
+        --first-steps --style-weight --content-weight --tv-weight --temporal-weight --flow --start
+        --end --duration --device --precision --threads --codec --crf --pix-fmt --seed -y
+        --overwrite --report -q --quiet -v --verbose"""
+    assert set(contract.split()) <= options
+
+
+def run_options() -> list[Any]:
+    command = cli.build_command().commands["run"]
+    return [entry for entry in command.params if entry.param_type_name == "option"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a render was asked for, instead of the render."""
+    seen: dict[str, Any] = {}
+
+    def note(clip: Path, styles: list[Path], target: Path, **settings: Any) -> Report:
+        seen.update(settings, clip=clip, styles=styles, target=target)
+        return REPORT
+
+    monkeypatch.setattr("vidstyle.render.stylize_video", note)
+    return seen
+
+
+def test_defaults_are_those_of_the_settings(vidstyle: Vidstyle, asked: dict[str, Any]) -> None:
+    assert vidstyle("run", "a clip.mov", "--style", "x/the wave.jpg").status == 0
+    assert asked["look"] == StyleSettings()
+    assert asked["target"] == Path("a clip-the wave.mov")
+    assert (asked["part"].size, asked["part"].start, asked["part"].end) == (None, 0, None)
+
+
+def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None:
+    line = """--features vgg19 --weights w.pth --style-layers relu1_1,relu2_1 --content-layer relu3_1
+        --size 200 --steps 2 --first-steps 3 --style-weight 4 --content-weight 5 --tv-weight 6
+        --temporal-weight 7 --flow none --start 1:02.5 --duration 8 --device cpu --precision bf16
+        --threads 9 --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y"""
+    assert vidstyle("run", "a.mp4", "--style", "b", "--style", "c", *line.split()).status == 0
+    assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "none")
+    part, network = asked["part"], asked["features"]
+    assert (part.start, part.end, part.size, part.threads) == (62.5, 70.5, 200, 9)
+    assert (network.name, network.weights) == ("vgg19", Path("w.pth"))
+    assert (network.style_layers, network.content_layer) == (("relu1_1", "relu2_1"), "relu3_1")
+    compute, output = asked["compute"], asked["output"]
+    assert (compute.device, compute.precision, compute.threads, compute.seed) == ("cpu", "bf16", 9, 11)
+    assert (output.codec, output.crf, output.pix_fmt) == ("libx265", 10.5, "yuv420p10le")
+    assert output.overwrite
+    assert asked["styles"] == [Path("b"), Path("c")]
+
+
+def test_every_option_has_its_environment_variables() -> None:
+    for option in run_options():
+        words = option.opts[-1].lstrip("-").replace("-", "_").upper()
+        assert option.envvar == [f"VIDSTYLE_RUN_{words}", f"VIDSTYLE_{words}"]
+
+
+def test_the_environment_sets_options(
+    vidstyle: Vidstyle, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"STYLE": f"a b.jpg{os.pathsep}c.jpg", "SIZE": "100", "STEPS": "5", "CRF": "20"}
+    for name, value in (settings | {"RUN_STEPS": "6", "OVERWRITE": "1"}).items():
+        monkeypatch.setenv(f"VIDSTYLE_{name}", value)
+    assert vidstyle("run", "a.mp4", "--crf", "12").status == 0
+    assert asked["styles"] == [Path("a b.jpg"), Path("c.jpg")]
+    assert (asked["part"].size, asked["look"].steps, asked["output"].crf) == (100, 6, 12)
+    assert asked["output"].overwrite
+    monkeypatch.setenv("VIDSTYLE_STEPS", "many")
+    monkeypatch.delenv("VIDSTYLE_RUN_STEPS")
+    assert vidstyle("run", "a.mp4").err == "error: --steps many: must be a whole number\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("1.5", 1.5), ("90", 90), ("1:02.5", 62.5), ("01:02:03.004", 3723.004), ("7.", 7)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert cli.parse_time("--start", text) == pytest.approx(seconds, abs=1e-9)
+
+
+def test_a_finished_clip(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
+    """Opened again, it has the source's frames, times, size, colour tags and sound."""
+    done = vidstyle("run", clip, "--style", painting, "--report", "figures.json", *QUICK)
+    assert done.status == 0 and done.out == ""
+    assert sorted(os.listdir()) == ["clip-wave.mp4", "figures.json"]
+    target = Path("clip-wave.mp4")
+    assert picture_times(target) == [Fraction(ms, 1000) for ms in (0, 40, 80, 200, 240)]
+    info = probe(target)
+    assert (info.width, info.height, info.sound_streams) == (64, 48, 1)
+    assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
+    assert info.colour == ColourTags(1, 1, 1, False)
+    assert click_time(target) == pytest.approx(click_time(clip), abs=0.002)
+
+    figures = json.loads(Path("figures.json").read_text())
+    expected = {"frames": 5, "width": 64, "height": 48, "shots": 1, "steps": 1, "first_steps": 1}
+    expected |= {"device": "cpu", "features": "lite", "flow": "dis", "result": "clip-wave.mp4"}
+    assert {key: figures[key] for key in expected} == expected
+    assert figures["frames_per_second"] == pytest.approx(5 / figures["seconds"], rel=0.01)
+    assert figures["peak_memory_mb"] > 50 and figures["precision"] in ("fp32", "bf16")
+    assert figures["warp_error_ratio"] >= 0
+    assert all(isinstance(value, str | int | float) for value in figures.values())
+
+    opening, closing = done.err.splitlines()[0], done.err.splitlines()[-1]
+    assert opening.startswith("clip.mp4: 64x48, 5 frames at ")
+    assert closing.startswith("clip-wave.mp4: 64x48, 5 frames in 1 shot, ")
+    assert "the source's own" in closing
+
+
+def test_a_part_at_another_size(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
+    done = vidstyle(
+        "run", clip, "--style", painting, "--style", painting, "-o", "part.mp4", "--size", "32",
+        "--start", "0:00:00.040", "--duration", "0.1", *QUICK,
+    )  # fmt: skip
+    assert done.status == 0
+    assert picture_times(Path("part.mp4")) == [0, Fraction(40, 1000)]
+    assert (probe(Path("part.mp4")).width, probe(Path("part.mp4")).height) == (32, 24)
+
+
+@pytest.mark.parametrize(
+    ("size", "pictures", "written"),
+    [((64, 48), 1, (64, 48)), ((16, 16), 2, (16, 16)), ((20, 300), 2, (20, 300)),
+     ((63, 47), 2, (62, 46))],
+)  # fmt: skip
+def test_odd_clips(
+    vidstyle: Vidstyle,
+    painting: Path,
+    tmp_path: Path,
+    size: tuple[int, int],
+    pictures: int,
+    written: tuple[int, int],
+) -> None:
+    source = make_clip(tmp_path / "odd.mkv", pictures, size=size, codec="ffv1", pix_fmt="bgr0")
+    done = vidstyle("run", source, "--style", painting, "-o", "a.mp4", "--report", "r.json", *QUICK)
+    assert done.status == 0, done.err
+    info, figures = probe(Path("a.mp4")), json.loads(Path("r.json").read_text())
+    assert (info.width, info.height) == written
+    assert (figures["width"], figures["height"], figures["frames"]) == (*written, pictures)
+    assert len(picture_times(Path("a.mp4"))) == pictures
+    assert ("warning: 63x47 is cut" in done.err) == (size == (63, 47))
+
+
+@pytest.mark.parametrize("name", ["rotated_90.mov", "transparent.webm", "corrupted.mp4"])
+def test_real_clips(vidstyle: Vidstyle, painting: Path, name: str) -> None:
+    source = real_clip(name)
+    done = vidstyle("run", source, "--style", painting, "--size", "48", "--end", "0.15", *QUICK)
+    assert done.status == 0, done.err
+    (written,) = map(Path, os.listdir())
+    upright = probe(source)
+    assert probe(written).rotation_degrees == upright.rotation_degrees
+    assert (probe(written).width < probe(written).height) == (upright.width < upright.height)
+
+
+@pytest.mark.parametrize("name", ["a film, take 12:30.mp4", "фильм é 🎬.mp4", "-dash.mp4", "100%d.mp4"])
+def test_names_of_all_kinds(vidstyle: Vidstyle, clip: Path, painting: Path, name: str) -> None:
+    Path(name).write_bytes(clip.read_bytes())
+    options = ("--style", painting, "--end", "0.02", "--flow", "none", *QUICK)
+    assert vidstyle("run", *options, "--", name).status == 0
+    made = Path(f"{Path(name).stem}-wave.mp4")
+    assert picture_times(made.absolute()) == [0]
+    assert vidstyle("run", *options, "-o", "./out: 2.mp4", "--", name).status == 0
+    assert sorted(os.listdir()) == sorted([name, str(made), "out: 2.mp4"])
+
+
+def test_overwrite_replaces(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
+    Path("a.mp4").write_text("old")
+    done = vidstyle("run", clip, "--style", painting, "-o", "a.mp4", "-yq", "--end", "0.02", *QUICK)
+    assert (done.status, done.out, done.err) == (0, "", "")
+    assert picture_times(Path("a.mp4")) == [0]
+
+
+def test_image(vidstyle: Vidstyle, painting: Path) -> None:
+    from PIL import Image
+
+    done = vidstyle("image", painting, "--style", painting, "--size", "48", *TINY)
+    assert done.status == 0
+    assert re.fullmatch(r"wave-wave\.png: written in [\d.]+ s\n", done.err)
+    with Image.open("wave-wave.png") as picture:
+        assert picture.size == (48, 40)
+
+
+def test_preview(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
+    from PIL import Image
+
+    done = vidstyle("preview", clip, "--style", painting, "--count", "3", *TINY)
+    assert done.status == 0, done.err
+    with Image.open("clip-wave.png") as picture:
+        assert picture.size == (3 * 64 + 2 * 4, 2 * 48 + 4)
+
+
+def test_stills_need_no_opencv(
+    vidstyle: Vidstyle, painting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert vidstyle("image", painting, "--style", painting, "--size", "32", *TINY).status == 0
+
+
+def test_info(vidstyle: Vidstyle) -> None:
+    facts = json.loads(vidstyle("info", "--json").out)
+    assert facts["features"] == list(FEATURES) and facts["torch"] == torch.__version__
+    assert "libx264" in facts["encoders"] and isinstance(facts["cuda_devices"], list)
+    text = vidstyle("info").out
+    assert [line.split("  ")[0].replace(" ", "_") for line in text.splitlines()] == list(facts)
+
+
+def test_info_names_what_opencv_lacks(vidstyle: Vidstyle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert "OpenCV cannot be loaded" in json.loads(vidstyle("info", "--json").out)["opencv"]
+
+
+# What is said while it works
+
+
+def started(frames: int | None, width: int = 640) -> Started:
+    info = ClipInfo(
+        Path("clip.mp4"), width, 360, Fraction(25), Fraction(1, 25), frames, None, 0,
+        ColourTags(1, 1, 1, False), "h264", "yuv420p", 8, 0,
+    )  # fmt: skip
+    return Started(info, Compute(torch.device("cpu"), "fp32"), frames)
+
+
+def lines_of(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    frames: int | None,
+    done: int,
+    each: float,
+    *,
+    quiet: bool = False,
+) -> list[str]:
+    """What a render prints whose first frame takes 5 s and whose others take `each`."""
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with progress.ClipProgress(quiet, False, steps=4) as bar:
+        bar(started(frames))
+        for index in range(done):
+            now[0] = 5 + index * each
+            bar(FrameDone(index, int(index >= 30), now[0]))
+        bar(Warned("sound was left out"))
+    return capsys.readouterr().err.splitlines()
+
+
+def test_lines_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lines_of(capsys, monkeypatch, 48, 48, 1.0) == [
+        "clip.mp4: 640x360, 48 frames at 25 a second, on cpu in fp32",
+        "shot 1, frame 6/48, 1.00 frames/s, 42.0 s left",
+        "shot 1, frame 16/48, 1.00 frames/s, 32.0 s left",
+        "shot 1, frame 26/48, 1.00 frames/s, 22.0 s left",
+        "shot 2, frame 36/48, 1.00 frames/s, 12.0 s left",
+        "shot 2, frame 46/48, 1.00 frames/s, 2.0 s left",
+        "warning: sound was left out",
+    ]
+
+
+def test_lines_where_the_length_is_not_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = lines_of(capsys, monkeypatch, None, 10, 5.0)
+    assert lines[0].split(", ")[1] == "frames not counted at 25 a second"
+    assert lines[1:3] == ["shot 1, frame 2, 0.20 frames/s", "shot 1, frame 4, 0.20 frames/s"]
+
+
+def test_a_first_frame_alone_has_no_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    assert lines_of(capsys, monkeypatch, 48, 1, 1.0)[1] == "shot 1, frame 1/48"
+
+
+def test_a_long_render_says_so_once_with_what_is_cheaper(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [x for x in lines_of(capsys, monkeypatch, 3605, 9, 2.0) if "cheaper" in x]
+    assert said == [
+        "about 2 h 00 min to go; cheaper: --size 320, --steps 2, --duration 5 for a part, "
+        "a machine with a GPU, or vidstyle preview for stills only"
+    ]
+    assert not [x for x in lines_of(capsys, monkeypatch, 100, 9, 2.0) if "cheaper" in x]
+    slow = [x for x in lines_of(capsys, monkeypatch, 100, 2, 70.0) if "cheaper" in x]
+    assert slow and slow[0].startswith("about 1 h 54 min to go")
+
+
+def test_quiet_leaves_only_warnings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = lines_of(capsys, monkeypatch, 3605, 9, 2.0, quiet=True)
+    assert lines == ["warning: sound was left out"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (0.84, "; steady: 0.8 x the source's own flicker"),
+        (2.0, "; slight flicker: 2.0 x the source's own"),
+        (18.0, "; flickers: 18.0 x the source's own; try a higher --temporal-weight or --steps"),
+        (None, ""),
+    ],
+)
+def test_the_closing_line(
+    capsys: pytest.CaptureFixture[str], ratio: float | None, words: str
+) -> None:
+    from dataclasses import replace
+
+    with progress.ClipProgress(False, False, steps=4) as bar:
+        pass
+    bar.close_with(replace(REPORT, warp_error_ratio=ratio))
+    line = capsys.readouterr().err
+    assert line == f"out.mp4: 64x48, 48 frames in 2 shots, 24.0 s (2.00 frames/s){words}\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.21, "3.2 s"), (59.99, "1 min 00 s"), (245, "4 min 05 s"), (7800, "2 h 10 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert progress._duration(seconds) == text
+
+
+# What only a process of its own shows
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_bar_on_a_terminal_without_colour(clip: Path, painting: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
+    line = ["run", clip, "--style", painting, "-o", tmp_path / "a.mp4", *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vidstyle", *map(str, line)],
+        stderr=theirs, stdout=theirs, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # Linux's end of a pseudo terminal
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    text = seen.decode()
+    assert process.wait() == 0, text
+    assert "loading" in text and "━" in text and "frame " in text
+    assert not COLOUR.search(text)
+    assert "clip.mp4: 64x48, 5 frames" in text and "a.mp4: 64x48, 5 frames in 1 shot" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "long.mp4", 200)
+    asked = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+    running = {}
+    for number in asked:
+        folder = tmp_path / number.name
+        folder.mkdir()
+        line = ["run", source, "--style", painting, "-o", folder / "a.mp4", "--steps", "40", *TINY]
+        running[number] = subprocess.Popen(
+            [sys.executable, "-m", "vidstyle", *map(str, line)],
+            stderr=subprocess.PIPE, text=True, cwd=folder,
+        )  # fmt: skip
+    for number, process in running.items():
+        folder = tmp_path / number.name
+        waited = time.monotonic() + 60
+        while not os.listdir(folder) and process.poll() is None and time.monotonic() < waited:
+            time.sleep(0.05)
+        assert process.poll() is None and "partial" in os.listdir(folder)[0]
+        process.send_signal(number)
+    for number, process in running.items():
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == asked[number], said
+        assert said.splitlines()[-1].endswith("nothing was written")
+        assert "Traceback" not in said
+        assert os.listdir(tmp_path / number.name) == []
+
+
+def test_a_closed_pipe_is_no_noise() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "vidstyle", "run", "-h"],
+        stdout=writing, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
