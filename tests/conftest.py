@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.video.made_clips import make_clip, texture
 
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
 TINY = ("--first-steps", "1", "--threads", "1")  # one thread: several fight on busy cores
 
 
@@ -39,7 +40,7 @@ def vidstyle(
         monkeypatch.delenv(name)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
 
     def call(*arguments: object) -> Outcome:
         capsys.readouterr()

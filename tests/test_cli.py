@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import TINY, Vidstyle
 from tests.video.made_clips import click_time, make_clip, picture_times, real_clip
@@ -29,6 +31,8 @@ from vidstyle.video import probe
 
 COMMANDS = ("run", "image", "preview", "info")
 QUICK = ("--steps", "1", *TINY)
+# FFV1 holds few frames back: the hidden file is soon there.
+SLOW = ("--codec", "ffv1", "--steps", "10", *TINY)
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 REPORT = Report(
     "out.mp4", "clip.mp4", 48, 2, 64, 48, 24.0, 2.0, None, "cpu", "fp32", "lite", 4, 50, "dis", 0,
@@ -41,8 +45,8 @@ def python(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_nothing_heavy_is_imported_for_help() -> None:
-    heavy = "{'torch', 'torchvision', 'cv2', 'av', 'numpy', 'scenedetect', 'PIL'} & set(sys.modules)"
-    done = python("-c", f"import sys, vidstyle, vidstyle.cli; print({heavy})")
+    heavy = {"torch", "torchvision", "cv2", "av", "numpy", "scenedetect", "PIL"}
+    done = python("-c", f"import sys, vidstyle, vidstyle.cli; print({heavy} & set(sys.modules))")
     assert done.stdout.strip() == "set()", done.stderr
 
 
@@ -124,10 +128,11 @@ def test_defaults_are_those_of_the_settings(vidstyle: Vidstyle, asked: dict[str,
 
 
 def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None:
-    line = """--features vgg19 --weights w.pth --style-layers relu1_1,relu2_1 --content-layer relu3_1
-        --size 200 --steps 2 --first-steps 3 --style-weight 4 --content-weight 5 --tv-weight 6
-        --temporal-weight 7 --flow none --start 1:02.5 --duration 8 --device cpu --precision bf16
-        --threads 9 --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y"""
+    line = """--features vgg19 --weights w.pth --style-layers relu1_1,relu2_1
+        --content-layer relu3_1 --size 200 --steps 2 --first-steps 3 --style-weight 4
+        --content-weight 5 --tv-weight 6 --temporal-weight 7 --flow none --start 1:02.5
+        --duration 8 --device cpu --precision bf16 --threads 9 --codec libx265 --crf 10.5
+        --pix-fmt yuv420p10le --seed 11 -y"""
     assert vidstyle("run", "a.mp4", "--style", "b", "--style", "c", *line.split()).status == 0
     assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "none")
     part, network = asked["part"], asked["features"]
@@ -135,7 +140,8 @@ def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None
     assert (network.name, network.weights) == ("vgg19", Path("w.pth"))
     assert (network.style_layers, network.content_layer) == (("relu1_1", "relu2_1"), "relu3_1")
     compute, output = asked["compute"], asked["output"]
-    assert (compute.device, compute.precision, compute.threads, compute.seed) == ("cpu", "bf16", 9, 11)
+    assert (compute.device, compute.precision) == ("cpu", "bf16")
+    assert (compute.threads, compute.seed) == (9, 11)
     assert (output.codec, output.crf, output.pix_fmt) == ("libx265", 10.5, "yuv420p10le")
     assert output.overwrite
     assert asked["styles"] == [Path("b"), Path("c")]
@@ -205,6 +211,7 @@ def test_a_part_at_another_size(vidstyle: Vidstyle, clip: Path, painting: Path) 
     )  # fmt: skip
     assert done.status == 0
     assert picture_times(Path("part.mp4")) == [0, Fraction(40, 1000)]
+    assert done.err.splitlines()[-1].startswith("part.mp4: 32x24, 2 frames in 1 shot, ")
     assert (probe(Path("part.mp4")).width, probe(Path("part.mp4")).height) == (32, 24)
 
 
@@ -242,7 +249,9 @@ def test_real_clips(vidstyle: Vidstyle, painting: Path, name: str) -> None:
     assert (probe(written).width < probe(written).height) == (upright.width < upright.height)
 
 
-@pytest.mark.parametrize("name", ["a film, take 12:30.mp4", "фильм é 🎬.mp4", "-dash.mp4", "100%d.mp4"])
+@pytest.mark.parametrize(
+    "name", ["take12:30, a film.mp4", "фильм é 🎬.mp4", "-dash.mp4", "100%d.mp4"]
+)
 def test_names_of_all_kinds(vidstyle: Vidstyle, clip: Path, painting: Path, name: str) -> None:
     Path(name).write_bytes(clip.read_bytes())
     options = ("--style", painting, "--end", "0.02", "--flow", "none", *QUICK)
@@ -261,8 +270,6 @@ def test_overwrite_replaces(vidstyle: Vidstyle, clip: Path, painting: Path) -> N
 
 
 def test_image(vidstyle: Vidstyle, painting: Path) -> None:
-    from PIL import Image
-
     done = vidstyle("image", painting, "--style", painting, "--size", "48", *TINY)
     assert done.status == 0
     assert re.fullmatch(r"wave-wave\.png: written in [\d.]+ s\n", done.err)
@@ -270,13 +277,15 @@ def test_image(vidstyle: Vidstyle, painting: Path) -> None:
         assert picture.size == (48, 40)
 
 
-def test_preview(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
-    from PIL import Image
-
-    done = vidstyle("preview", clip, "--style", painting, "--count", "3", *TINY)
+def test_preview(vidstyle: Vidstyle, tmp_path: Path, painting: Path) -> None:
+    """Sources above: of 12 frames at levels 40, 44, …, those in the middle of each third."""
+    source = make_clip(tmp_path / "grey.mp4", 12)
+    done = vidstyle("preview", source, "--style", painting, "--count", "3", *TINY)
     assert done.status == 0, done.err
-    with Image.open("clip-wave.png") as picture:
+    with Image.open("grey-wave.png") as picture:
         assert picture.size == (3 * 64 + 2 * 4, 2 * 48 + 4)
+        levels = [picture.getpixel((50 + 68 * n, 40))[0] for n in range(3)]
+    assert levels == pytest.approx([40 + 4 * n for n in (2, 6, 10)], abs=4)
 
 
 def test_stills_need_no_opencv(
@@ -392,8 +401,6 @@ def test_quiet_leaves_only_warnings(
 def test_the_closing_line(
     capsys: pytest.CaptureFixture[str], ratio: float | None, words: str
 ) -> None:
-    from dataclasses import replace
-
     with progress.ClipProgress(False, False, steps=4) as bar:
         pass
     bar.close_with(replace(REPORT, warp_error_ratio=ratio))
@@ -441,13 +448,13 @@ def test_a_bar_on_a_terminal_without_colour(clip: Path, painting: Path, tmp_path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
 def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
-    source = make_clip(tmp_path / "long.mp4", 200)
+    source = make_clip(tmp_path / "long.mp4", 100)
     asked = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
     running = {}
     for number in asked:
         folder = tmp_path / number.name
         folder.mkdir()
-        line = ["run", source, "--style", painting, "-o", folder / "a.mp4", "--steps", "40", *TINY]
+        line = ["run", source, "--style", painting, "-o", folder / "a.mkv", *SLOW]
         running[number] = subprocess.Popen(
             [sys.executable, "-m", "vidstyle", *map(str, line)],
             stderr=subprocess.PIPE, text=True, cwd=folder,
@@ -471,7 +478,7 @@ def test_a_closed_pipe_is_no_noise() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "vidstyle", "run", "-h"],
+        [sys.executable, "-m", "vidstyle", "--version"],
         stdout=writing, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     os.close(writing)

@@ -52,9 +52,12 @@ class PanelledCommand(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                panels.setdefault(_panel_of(parameter), []).append(record)
-        for name, records in panels.items():
-            with formatter.section(name):
+                name, text = record
+                # Some versions of typer escape it for rich, wanted or not.
+                records = panels.setdefault(_panel_of(parameter), [])
+                records.append((name, text.replace("\\[", "[")))
+        for panel, records in panels.items():
+            with formatter.section(panel):
                 formatter.write_dl(records)
 
 
@@ -499,7 +502,10 @@ def _write_report(path: Path, facts: dict[str, object], overwrite: bool) -> None
 
 
 class _Stopped(BaseException):
-    """A signal to end, raised so that partial files are removed on the way out."""
+    """A signal to end, raised so that partial files are removed on the way out.
+
+    For Ctrl-C as well: some versions of typer swallow `KeyboardInterrupt`.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -510,10 +516,10 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _catch_signals() -> None:
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # Under nohup a hang-up is ignored: leave it so.
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+        # What the caller ignores, as nohup does, stays ignored.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
 
 
@@ -524,10 +530,9 @@ def main() -> None:
     try:
         status = build_command()(standalone_mode=False)
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
-    except KeyboardInterrupt:
-        status = _say("interrupted; nothing was written", 130)
     except _Stopped as stop:
-        status = _say("terminated; nothing was written", 128 + stop.number)
+        word = "interrupted" if stop.number == signal.SIGINT else "terminated"
+        status = _say(f"{word}; nothing was written", 128 + stop.number)
     except VidstyleError as error:
         status = _fail(str(error), error.exit_status)
     except Exception as error:
@@ -541,8 +546,6 @@ def _unexpected(error: Exception) -> int:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "vidstyle"
         return _say(f"error: {format_message().rstrip('.')}; see {command} --help", 2)
-    if type(error).__name__ == "Abort":
-        return _say("interrupted; nothing was written", 130)
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-
 CHUNK = 4096  # pixels a partial sum: one long thin product would run on a single tile or core
 
 

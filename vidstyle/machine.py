@@ -19,7 +19,7 @@ from vidstyle.flow import FLOWS
 from vidstyle.opencv import opencv
 from vidstyle.video.encoders import ENCODERS, quiet_libraries
 
-PACKAGES = ("torch", "torchvision", "av", "numpy", "pillow", "typer", "scenedetect")
+PACKAGES = ("torchvision", "av", "numpy", "pillow", "typer", "scenedetect")
 
 
 def describe_machine() -> dict[str, object]:
@@ -31,6 +31,7 @@ def describe_machine() -> dict[str, object]:
         "processors": os.cpu_count(),
         "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "torch_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
         "cuda": torch.version.cuda or "not in this torch",
         "cuda_devices": [_cuda(i) for i in range(torch.cuda.device_count())],
     }

@@ -43,7 +43,7 @@ def warp_error(
 
 
 class WarpError:
-    """Running means of the source's and the result's warp error over the pairs of a clip's shots."""
+    """Means of the source's and the result's warp error over the pairs within a clip's shots."""
 
     def __init__(self, flow: FlowEstimator) -> None:
         self.flow = flow

@@ -18,7 +18,7 @@ BETAS = (0.9, 0.99)
 
 @dataclass(frozen=True)
 class Step:
-    """What the optimiser tells after a step; `loss` is read only by those who want to wait for it."""
+    """What the optimiser tells after a step. Reading `loss` waits for the device."""
 
     level: int
     step: int

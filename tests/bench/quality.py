@@ -2,13 +2,19 @@
 
     python tests/bench/quality.py --judge vgg19.safetensors --out tests/bench/results/quality.json \
         --style scream.jpg --style starry.jpg --size 320 clip.mp4 other.mp4
+
+With `--vary NAME VALUE …` once for each value of a setting (`temporal_weight`) or of a module's
+constant (`stylize.HALF_RATE`): how defaults are chosen.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import itertools
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +26,10 @@ from vidstyle.render import load_paintings, stylize_video
 from vidstyle.settings import ClipSettings, StyleSettings
 from vidstyle.video import ClipReader, split_shots
 
+HEADER = (
+    "| clip | painting | frames | DIS ratio | Farneback ratio | style / source's | content "
+    "| s/frame |\n|---|---|---|---|---|---|---|---|---|"
+)
 STYLE_EVERY = 8  # frames: style changes slowly, and VGG-19 is dear
 
 
@@ -91,24 +101,37 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, help="VGG-19 weights; without them lite judges")
     parser.add_argument("--size", type=int)
     parser.add_argument("--duration", type=float)
-    parser.add_argument("--steps", type=int, default=StyleSettings.steps)
+    parser.add_argument("--vary", nargs="+", metavar="NAME VALUE", default=["steps"])
     parser.add_argument("--keep", type=Path, help="folder for the rendered clips")
     parser.add_argument("--out", type=Path, help="JSON to write")
     arguments = parser.parse_args()
     net = load_features("vgg19", arguments.judge) if arguments.judge else load_features()
     part = ClipSettings(end=arguments.duration, size=arguments.size)
-    look = StyleSettings(steps=arguments.steps)
+    name, *values = arguments.vary
     results = []
-    print("| clip | painting | frames | DIS ratio | Farneback ratio | style / source's "
-          "| content | s/frame |\n|---|---|---|---|---|---|---|---|")
+    print(f"| {name} {HEADER}")
     with tempfile.TemporaryDirectory() as scratch:
-        for clip in arguments.clips:
-            for painting in arguments.style:
-                keep = arguments.keep or Path(scratch)
-                results.append(measure_pair(clip, painting, part, look, net, keep))
-                print(row(results[-1]), flush=True)
+        keep = arguments.keep or Path(scratch)
+        for value in values or [None]:
+            look = vary(name, value)
+            for clip, painting in itertools.product(arguments.clips, arguments.style):
+                facts = measure_pair(clip, painting, part, look, net, keep)
+                results.append({"varied": name, "value": value} | facts)
+                print(f"| {value or 'default'} {row(facts)}", flush=True)
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def vary(name: str, value: str | None) -> StyleSettings:
+    """Settings with `name` at `value`; a constant is set in its module instead."""
+    if value is None:
+        return StyleSettings()
+    module, _, constant = name.rpartition(".")
+    if module:
+        setattr(importlib.import_module(f"vidstyle.{module}"), constant, float(value))
+        return StyleSettings()
+    kind = type(getattr(StyleSettings, name))
+    return replace(StyleSettings(), **{name: kind(value)})
 
 
 if __name__ == "__main__":

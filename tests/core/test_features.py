@@ -79,8 +79,9 @@ def test_vgg_from_a_file_is_torchvisions_vgg(tmp_path, ending):
     state, path = small_vgg_state(), tmp_path / f"weights{ending}"
     save_file(state, path) if ending == ".safetensors" else torch.save(state, path)
     net = load_features("vgg16", path, ("conv1_2", "relu1_2"), "relu2_1")
-    layers = [nn.AvgPool2d(2) if isinstance(m, nn.MaxPool2d) else m for m in models.vgg16().features]
-    truth = nn.Sequential(*layers[:7])
+    layers = [*models.vgg16().features][:7]
+    layers[4] = nn.AvgPool2d(2)
+    truth = nn.Sequential(*layers)
     truth.load_state_dict({name[9:]: value for name, value in state.items()})
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     image = picture()
@@ -97,9 +98,8 @@ def test_vgg_steps_stand_where_torchvision_has_them(name):
 
     kinds = {"conv": nn.Conv2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
     layers = getattr(models, name)().features
-    names = step_names(name)
-    assert len(names) == len(layers)
-    assert all(isinstance(layer, kinds[step[:4]]) for step, layer in zip(names, layers, strict=True))
+    for step, layer in zip(step_names(name), layers, strict=True):
+        assert isinstance(layer, kinds[step[:4]])
 
 
 def test_weights_too_shallow_for_the_layers_are_refused(tmp_path):

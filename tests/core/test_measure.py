@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.core.test_flow import texture
 from tests.core.toys import stripes, toy_net
@@ -27,8 +28,9 @@ def judged(source: list[np.ndarray], result: list[np.ndarray], cut: int = -1) ->
 
 def test_a_result_that_moves_with_its_source_has_no_warp_error():
     source, paint = texture(96, 128), texture(96, 128, seed=1)
-    moving = judged([shifted(source, 2 * t) for t in range(4)], [shifted(paint, 2 * t) for t in range(4)])
-    stuck = judged([shifted(source, 2 * t) for t in range(4)], [paint] * 4)
+    pan = [shifted(source, 2 * t) for t in range(4)]
+    moving = judged(pan, [shifted(paint, 2 * t) for t in range(4)])
+    stuck = judged(pan, [paint] * 4)
     assert moving.pairs == 3
     assert moving.result < 0.1 * stuck.result
 
@@ -54,10 +56,11 @@ def test_pairs_over_a_cut_do_not_count():
 def test_style_distance_is_the_definition():
     net, painting, image = toy_net(), stripes(), texture(48, 64)
     judge = StyleJudge(net, [painting])
-    wanted = sum(
-        float(gram_loss(gram_matrix(net(to_tensor(image), [tap])[tap]), gram_matrix(net(to_tensor(painting), [tap])[tap])))
-        for tap in net.style_taps
-    )
+
+    def gram(picture: np.ndarray, tap: str) -> torch.Tensor:
+        return gram_matrix(net(to_tensor(picture), [tap])[tap])
+
+    wanted = sum(float(gram_loss(gram(image, t), gram(painting, t))) for t in net.style_taps)
     assert judge.style_distance(image) == pytest.approx(wanted, rel=1e-4)
     assert judge.style_distance(painting) == pytest.approx(0, abs=1e-6)
     assert judge.content_distance(image, image) == 0

@@ -31,7 +31,7 @@ def test_descending_brings_the_style_closer_and_stays_in_range():
     losses = []
     result, _ = work.descend(start, goal, [0.02] * 60, on_step=lambda _, x: losses.append(float(x)))
     assert losses[-1] < 0.1 * losses[0]
-    assert 0 <= result.min() and result.max() <= 1
+    assert result.min() >= 0 and result.max() <= 1
     assert torch.equal(start, torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)))
 
 

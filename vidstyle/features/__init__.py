@@ -15,9 +15,7 @@ __all__ = ["FEATURES", "TapNet", "load_features"]
 Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
 
 
-def _load_lite(
-    weights: Path | None, style_taps: Sequence[str], content_tap: str | None
-) -> TapNet:
+def _load_lite(weights: Path | None, style_taps: Sequence[str], content_tap: str | None) -> TapNet:
     style, content = tuple(style_taps) or lite.STYLE_TAPS, content_tap or lite.CONTENT_TAP
     check_taps("lite", (name for name, *_ in lite.LAYERS), style, content)
     net = lite.build_lite(style, content)
@@ -30,12 +28,8 @@ def _load_lite(
     return net
 
 
-def _load_vgg(
-    name: str, deepest: str, content_default: str
-) -> Loader:
-    def load(
-        weights: Path | None, style_taps: Sequence[str], content_tap: str | None
-    ) -> TapNet:
+def _load_vgg(name: str, deepest: str, content_default: str) -> Loader:
+    def load(weights: Path | None, style_taps: Sequence[str], content_tap: str | None) -> TapNet:
         style = tuple(style_taps) or ("relu1_1", "relu2_1", "relu3_1", deepest)
         content = content_tap or content_default
         check_taps(name, vgg.step_names(name), style, content)
@@ -58,7 +52,7 @@ def load_features(
     style_layers: Sequence[str] = (),
     content_layer: str | None = None,
 ) -> TapNet:
-    """A frozen network with its taps chosen. Only `vgg16`/`vgg19` without `weights` may download."""
+    """A frozen network, its taps chosen. Only `vgg16` and `vgg19` without `weights` download."""
     if name not in FEATURES:
         raise SettingsError(f"--features {name}: known are {', '.join(FEATURES)}")
     return FEATURES[name](weights, style_layers, content_layer).frozen()

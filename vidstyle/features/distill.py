@@ -245,7 +245,9 @@ def distill(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m vidstyle.features.distill", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m vidstyle.features.distill", description=__doc__
+    )
     parser.add_argument("--teacher", type=Path, required=True, help="VGG-19 state dict")
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
     parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")

@@ -48,9 +48,7 @@ def _layer(channels_in: int, channels_out: int) -> nn.Module:
     )
 
 
-def build_lite(
-    style_taps: Sequence[str] = STYLE_TAPS, content_tap: str = CONTENT_TAP
-) -> TapNet:
+def build_lite(style_taps: Sequence[str] = STYLE_TAPS, content_tap: str = CONTENT_TAP) -> TapNet:
     """The architecture with random weights."""
     steps = {name: _layer(wide_in, wide_out) for name, wide_in, wide_out in LAYERS}
     return TapNet("lite", steps, style_taps, content_tap)

@@ -46,9 +46,7 @@ def _farneback() -> FlowEstimator:
 
     def estimate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.asarray(
-            cv2.calcOpticalFlowFarneback(
-                grey(first), grey(second), None, 0.5, 5, 15, 5, 7, 1.5, 0
-            )
+            cv2.calcOpticalFlowFarneback(grey(first), grey(second), None, 0.5, 5, 15, 5, 7, 1.5, 0)
         )
 
     return estimate

@@ -1,0 +1,48 @@
+"""Devices and precisions: what is chosen, what is refused."""
+
+import pytest
+import torch
+
+from tests.core.toys import toy_net
+from vidstyle import device as devices
+from vidstyle.device import Compute, choose_device, choose_precision
+from vidstyle.errors import SettingsError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta", "cuda:-1", ""])
+def test_devices_that_are_not_there_are_refused(name):
+    with pytest.raises(SettingsError, match="auto"):
+        choose_device(name)
+
+
+def test_auto_is_a_gpu_where_there_is_one():
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("faster", ["fp32", "bf16"])
+def test_on_a_cpu_the_faster_of_two_is_taken(monkeypatch, faster):
+    seconds = {"fp32": 2.0, "bf16": 2.0, faster: 1.0}
+    monkeypatch.setattr(devices, "_step_seconds", lambda net, device, name: seconds[name])
+    assert choose_precision("auto", CPU, toy_net()) == faster
+
+
+def test_the_timing_runs_and_asks_nothing_else():
+    assert choose_precision("auto", CPU, toy_net()) in ("fp32", "bf16")
+    assert choose_precision("bf16", CPU, toy_net()) == "bf16"
+
+
+def test_half_precision_on_a_cpu_is_refused():
+    with pytest.raises(SettingsError, match="fp32"):
+        choose_precision("fp16", CPU, toy_net())
+
+
+def test_bf16_is_what_the_convolutions_run_in_and_nothing_else():
+    from vidstyle.optimize import Optimizer
+    from vidstyle.settings import StyleSettings
+
+    work = Optimizer(toy_net(), Compute(CPU, "bf16"), StyleSettings())
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert work.content(image).dtype == torch.bfloat16
+    assert all(gram.dtype == torch.float32 for gram in work.grams(image).values())
