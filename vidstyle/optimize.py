@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -44,23 +45,24 @@ class Goal:
     trust: Tensor | None = None
 
 
-class PixelAdam(torch.optim.Optimizer):
-    """Adam (Kingma, Ba 2015) on one picture, with a learning rate a pixel and moments to carry on.
+class PixelAdam:
+    """Adam (Kingma, Ba 2015) on one picture in [0, 1], with moments to carry on.
 
     `moments` of an earlier picture start it warm: restarted, Adam moves *every* pixel by about
-    its learning rate at first, which is flicker. `first` and `second` are (1, 3, H, W).
+    its learning rate at first, which is flicker. Has what `GradScaler` asks of an optimiser;
+    torch's own base class would cost two seconds of imports at every start.
     """
 
     def __init__(self, image: Tensor, moments: Moments | None = None) -> None:
-        super().__init__([image], {"lr": 0.0})
         self.image = image
+        self.param_groups = [{"params": [image]}]
         self.warm = moments is not None
         self.first, self.second = moments or (torch.zeros_like(image), torch.zeros_like(image))
-        self.rate: Tensor | float = 0.0
+        self.rate = 0.0
         self.steps = 0
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         gradient = self.image.grad
         assert gradient is not None
         self.steps += 1
@@ -110,11 +112,11 @@ class Optimizer:
         self,
         start: Tensor,
         goal: Goal,
-        rates: Sequence[Tensor | float],
+        rates: Sequence[float],
         moments: Moments | None = None,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
     ) -> tuple[Tensor, Moments]:
-        """One Adam step a rate, from `start` (1, 3, H, W); a rate is a number or (1, 1, H, W).
+        """One Adam step a learning rate, from `start` (1, 3, H, W).
 
         Gives the picture, in [0, 1], and Adam's moments to carry on.
         """
@@ -122,10 +124,10 @@ class Optimizer:
         adam = PixelAdam(image, moments)
         for step, rate in enumerate(rates):
             adam.rate = rate
-            adam.zero_grad()
+            image.grad = None
             loss = self.loss(image, goal)
             self.scaler.scale(loss).backward()
-            self.scaler.step(adam)
+            self.scaler.step(cast(torch.optim.Optimizer, adam))
             self.scaler.update()
             on_step(step, loss.detach())
         return image.detach(), (adam.first, adam.second)

@@ -96,11 +96,11 @@ class ComputeSettings:
 class StyleSettings:
     """The picture: effort and the weights of the losses.
 
-    `steps` are spent on each frame at full size, after three times as many at half size (a
+    `steps` are spent on each frame at full size, after four times as many at half size (a
     quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
     """
 
-    steps: int = 4
+    steps: int = 3
     first_steps: int = 50
     style_weight: float = 1.0
     content_weight: float = 0.3

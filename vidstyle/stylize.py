@@ -28,7 +28,7 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
 HALF_RATE, FULL_RATE, LAST_RATE = 0.02, 0.01, 0.002
-HALF_STEPS = 3  # at half size for one at full: together not even twice its price
+HALF_STEPS = 4  # at half size for one at full: together twice its price
 
 Size = tuple[int, int]
 

@@ -128,7 +128,8 @@ def vary(name: str, value: str | None) -> StyleSettings:
         return StyleSettings()
     module, _, constant = name.rpartition(".")
     if module:
-        setattr(importlib.import_module(f"vidstyle.{module}"), constant, float(value))
+        home = importlib.import_module(f"vidstyle.{module}")
+        setattr(home, constant, type(getattr(home, constant))(value))
         return StyleSettings()
     kind = type(getattr(StyleSettings, name))
     return replace(StyleSettings(), **{name: kind(value)})

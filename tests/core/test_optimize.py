@@ -79,7 +79,7 @@ def test_adam_is_torchs_adam():
     for _ in range(5):
         ours.rate = 0.01
         for picture, adam in ((image, ours), (twin, theirs)):
-            adam.zero_grad()
+            picture.grad = None
             (picture - target).square().mean().backward()
             adam.step()
     assert torch.allclose(image, twin, atol=1e-6)
@@ -94,6 +94,25 @@ def test_carried_moments_do_not_shake_a_picture_that_has_arrived():
     cold, _ = work.descend(arrived, goal, [0.02])
     warm, _ = work.descend(arrived, goal, [0.02], moments)
     assert (warm - arrived).abs().mean() < 0.5 * (cold - arrived).abs().mean()
+
+
+def test_scaled_gradients_arrive_unscaled(monkeypatch):
+    """fp16's GradScaler, which a CPU can run too: the same picture as without it."""
+    work, start = optimizer(), grey()
+    goal = goal_of(work, start)
+    plain, _ = work.descend(start, goal, [0.02] * 3)
+    work.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaled, _ = work.descend(start, goal, [0.02] * 3)
+    assert work.scaler.is_enabled()
+    assert torch.allclose(scaled, plain, atol=1e-4)
+
+
+def test_a_step_whose_gradient_overflowed_is_left_out():
+    work, start = optimizer(), grey()
+    work.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    result, _ = work.descend(start, goal_of(work, start), [0.02])
+    assert torch.equal(result, start)
+    assert work.scaler.get_scale() < 2.0**126
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 31), (17, 200)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from made_clips import flat, gradient
+from tests.video.made_clips import flat, gradient
 
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import ColourTags

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from made_clips import gradient
+from tests.video.made_clips import gradient
 from PIL import Image, ImageCms
 
 from vidstyle.errors import EncodeError, InputError, OutputError, SettingsError

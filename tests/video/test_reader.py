@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from made_clips import grey_frame, make_clip, real_clip
+from tests.video.made_clips import grey_frame, make_clip, real_clip
 
 from vidstyle.errors import InputError
 from vidstyle.settings import ClipSettings

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from made_clips import real_clip, texture
+from tests.video.made_clips import real_clip, texture
 
 from vidstyle.errors import VidstyleError
 from vidstyle.frame import Frame

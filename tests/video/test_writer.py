@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from made_clips import (
+from tests.video.made_clips import (
     click_time,
     flat,
     frames,
@@ -370,7 +370,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, folder: bool
         from pathlib import Path
         import numpy as np
         sys.path.insert(0, sys.argv[2])
-        from made_clips import info
+        from tests.video.made_clips import info
         from vidstyle.errors import EncodeError
         from vidstyle.frame import Frame
         from vidstyle.video import ClipWriter

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import sys
 import warnings
 from pathlib import Path
 
@@ -20,7 +22,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such weights file; --weights takes .pth or .safetensors")
     try:
         state = _read(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than numbers, which is not loaded; save `network.state_dict()`"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         reason = (str(error) or "it ends too early").splitlines()[0]
         raise InputError(f"{path}: not a plain state dict ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -42,9 +48,11 @@ def torchvision_weights(name: str) -> dict[str, Tensor]:
 
     choice = {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[name].IMAGENET1K_V1
     try:
-        return dict(choice.get_state_dict(progress=False, check_hash=True))
+        # torch prints where it downloads from on stdout, which is not ours to fill.
+        with contextlib.redirect_stdout(sys.stderr):
+            return dict(choice.get_state_dict(progress=sys.stderr.isatty(), check_hash=True))
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{name}: its weights could not be fetched ({error}); put them on this machine and "
-            "pass --weights FILE, or use --features lite"
+            f"{name}: its weights could not be fetched ({error}); download {choice.url} "
+            "elsewhere and pass --weights FILE, or use --features lite"
         ) from error
