@@ -469,7 +469,7 @@ def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
     for number, process in running.items():
         _, said = process.communicate(timeout=60)
         assert process.returncode == asked[number], said
-        assert said.splitlines()[-1].endswith("nothing was written")
+        assert said.splitlines()[-1].endswith("no unfinished file is left")
         assert "Traceback" not in said
         assert os.listdir(tmp_path / number.name) == []
 

@@ -532,7 +532,7 @@ def main() -> None:
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
     except _Stopped as stop:
         word = "interrupted" if stop.number == signal.SIGINT else "terminated"
-        status = _say(f"{word}; nothing was written", 128 + stop.number)
+        status = _say(f"{word}; no unfinished file is left", 128 + stop.number)
     except VidstyleError as error:
         status = _fail(str(error), error.exit_status)
     except Exception as error:

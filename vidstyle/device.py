@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import nn
 from vidstyle.errors import SettingsError
 from vidstyle.settings import PRECISIONS
 
+CLEARLY_FASTER = 0.85  # of float32's time: less gain is within a short timing's noise
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -33,7 +35,11 @@ class Compute:
     def scaler(self) -> torch.amp.GradScaler:
         """Loss scaling for fp16; passes everything through in the other precisions."""
         return torch.amp.GradScaler(
-            self.device.type, init_scale=2.0**16, enabled=self.precision == "fp16"
+            self.device.type,
+            init_scale=2.0**16,
+            # Never raised again: a step skipped for it is a third of a frame's work.
+            growth_interval=2**31 - 1,
+            enabled=self.precision == "fp16",
         )
 
 
@@ -69,8 +75,15 @@ def choose_precision(name: str, device: torch.device, net: nn.Module) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return min(("fp32", "bf16"), key=lambda precision: _step_seconds(net, device, precision))
+        return half_precision(device)
+    plain, half = (_step_seconds(net, device, precision) for precision in ("fp32", "bf16"))
+    return "bf16" if half < CLEARLY_FASTER * plain else "fp32"
+
+
+def half_precision(device: torch.device) -> str:
+    """bf16 from Ampere on (and under ROCm), fp16 before."""
+    modern = torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
+    return "bf16" if modern else "fp16"
 
 
 def _step_seconds(net: nn.Module, device: torch.device, precision: str) -> float:
@@ -95,6 +108,8 @@ def keep_freed_memory() -> None:
     Feature maps are large blocks: fetched anew they cost 27,000 page faults a step at 320×240,
     a third of its time. Other C libraries have no such switch and are left alone.
     """
+    if sys.platform != "linux":
+        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SMALLEST = 8  # pixels a side: two poolings must leave something
+from vidstyle.errors import InputError
 
 
 def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -27,12 +27,21 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    """(H, W) times a factor, in whole pixels, never below SMALLEST."""
-    return max(round(size[0] * factor), SMALLEST), max(round(size[1] * factor), SMALLEST)
+def scaled(size: tuple[int, int], factor: float, least: int) -> tuple[int, int]:
+    """(H, W) times a factor, in whole pixels, no side below `least`."""
+    return max(round(size[0] * factor), least), max(round(size[1] * factor), least)
 
 
-def fit_side(image: Tensor, side: int) -> Tensor:
-    """To a long side of `side` pixels; smaller pictures are left as they are."""
+def to_side(image: Tensor, side: int, least: int) -> Tensor:
+    """(B, C, H, W) to a long side of `side` pixels, no side below `least`."""
     height, width = image.shape[2:]
-    return resize(image, scaled((height, width), min(side / max(height, width), 1.0)))
+    return resize(image, scaled((height, width), side / max(height, width), least))
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raises `InputError` unless `image` is (H, W, 3) float32."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.float32:
+        raise InputError(
+            f"a picture of shape {image.shape} and {image.dtype}: must be (H, W, 3) float32 RGB "
+            "in [0, 1]"
+        )

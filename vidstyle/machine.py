@@ -13,6 +13,7 @@ import torch
 from av.video.codeccontext import VideoCodecContext
 
 from vidstyle import __version__
+from vidstyle.device import half_precision
 from vidstyle.errors import VidstyleError
 from vidstyle.features import FEATURES
 from vidstyle.flow import FLOWS
@@ -77,5 +78,5 @@ def _opens(name: str) -> bool:
 
 def _cuda(index: int) -> str:
     device = torch.cuda.get_device_properties(index)
-    half = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    half = half_precision(torch.device("cuda", index))
     return f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {half}"

@@ -14,11 +14,11 @@ from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import warp
-from vidstyle.images import fit_side, to_tensor
+from vidstyle.images import to_side, to_tensor
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
 
 JUDGE_SIDE = 384  # pixels: the long side at which picture and painting are compared
-NATIVE_SIDE = 1024  # pixels, at most: once more at the result's own size, to see a blur enlarged
+NATIVE_SIDE = 1024  # pixels, at most, of the judge at the result's own size
 SOURCE_FLOOR = 3e-5  # a still source's own warp error would make any ratio infinite
 
 
@@ -29,12 +29,12 @@ def warp_error(
 ) -> list[float]:
     """Σ m·(warp(O_t) − O_{t−1})² / (3 Σ m) of each (O_{t−1}, O_t) in `pairs` (Lai et al. 2018).
 
-    Flow and mask m come from the source's frames t−1 and t; bilinear.
+    Flow and mask m come from the source's frames t−1 and t; bilinear. NaN where nothing is trusted.
     """
     before, after = source
     forth, back = to_tensor(flow(before, after)), to_tensor(flow(after, before))
     mask = trust_mask(forth, back)
-    weight = 3 * mask.sum().clamp_min(1e-6)
+    weight = 3 * mask.sum()
     errors = []
     for first, second in pairs:
         difference = warp(to_tensor(second), forth) - to_tensor(first)
@@ -48,30 +48,27 @@ class WarpError:
     def __init__(self, flow: FlowEstimator) -> None:
         self.flow = flow
         self.last: tuple[np.ndarray, np.ndarray] | None = None
-        self.sources: list[float] = []
-        self.results: list[float] = []
+        self.pairs = 0
+        self.sums = np.zeros(2)  # source's, result's
 
     def add(self, source: np.ndarray, result: np.ndarray, new_shot: bool = False) -> None:
         """The next frame; with `new_shot` it is not compared with the one before."""
         if self.last is not None and not new_shot:
             before, painted = self.last
             pair = (before, source)
-            errors = warp_error(self.flow, pair, pair, (painted, result))
-            self.sources.append(errors[0])
-            self.results.append(errors[1])
+            errors = np.array(warp_error(self.flow, pair, pair, (painted, result)))
+            if np.isfinite(errors).all():
+                self.pairs += 1
+                self.sums += errors
         self.last = (source, result)
 
     @property
-    def pairs(self) -> int:
-        return len(self.results)
-
-    @property
     def source(self) -> float:
-        return float(np.mean(self.sources)) if self.sources else 0.0
+        return float(self.sums[0]) / max(self.pairs, 1)
 
     @property
     def result(self) -> float:
-        return float(np.mean(self.results)) if self.results else 0.0
+        return float(self.sums[1]) / max(self.pairs, 1)
 
     @property
     def ratio(self) -> float:
@@ -79,8 +76,16 @@ class WarpError:
         return self.result / max(self.source, SOURCE_FLOOR)
 
 
+def native_side(image: np.ndarray) -> int:
+    """The long side for a second judge, at the result's own size: it sees a blur enlarged."""
+    return min(max(image.shape[:2]), NATIVE_SIDE)
+
+
 class StyleJudge:
-    """Style and content distance under one network (VGG-19 where it is at hand, else `lite`)."""
+    """Style and content distance under one network (VGG-19 where it is at hand, else `lite`).
+
+    Pictures and paintings are scaled to a long side of `side` pixels, up or down.
+    """
 
     def __init__(
         self, net: TapNet, paintings: Sequence[np.ndarray], side: int = JUDGE_SIDE
@@ -92,7 +97,7 @@ class StyleJudge:
     @torch.no_grad()
     def _features(self, image: np.ndarray) -> dict[str, torch.Tensor]:
         taps = {*self.net.style_taps, self.net.content_tap}
-        return self.net(fit_side(to_tensor(image), self.side), taps)
+        return self.net(to_side(to_tensor(image), self.side, self.net.least_side), taps)
 
     def _grams(self, image: np.ndarray) -> dict[str, torch.Tensor]:
         features = self._features(image)

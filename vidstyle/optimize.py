@@ -61,6 +61,16 @@ class PixelAdam:
         self.rate = 0.0
         self.steps = 0
 
+    @property
+    def moments(self) -> Moments:
+        """Unbiased, so that a warm start needs no correction."""
+        if self.warm or self.steps == 0:
+            return self.first, self.second
+        return tuple(  # type: ignore[return-value]
+            moment / (1 - beta**self.steps)
+            for moment, beta in zip((self.first, self.second), BETAS, strict=True)
+        )
+
     @torch.no_grad()
     def step(self) -> None:
         gradient = self.image.grad
@@ -130,4 +140,4 @@ class Optimizer:
             self.scaler.step(cast(torch.optim.Optimizer, adam))
             self.scaler.update()
             on_step(step, loss.detach())
-        return image.detach(), (adam.first, adam.second)
+        return image.detach(), adam.moments

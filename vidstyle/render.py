@@ -19,7 +19,7 @@ from vidstyle.device import (
     device_name,
     keep_freed_memory,
 )
-from vidstyle.errors import DeviceMemoryError
+from vidstyle.errors import DeviceMemoryError, InputError
 from vidstyle.features import load_features
 from vidstyle.flow import load_flow, remember
 from vidstyle.frame import ClipInfo
@@ -141,17 +141,22 @@ def _prepare_device(compute: ComputeSettings) -> torch.device:
         torch.set_num_threads(compute.threads)
     if device.type == "cpu":
         keep_freed_memory()
+    else:
+        torch.cuda.reset_peak_memory_stats(device)
     return device
 
 
 def stylize_frames(images: Iterable[np.ndarray], styler: FrameStyler) -> Iterator[np.ndarray]:
     """One shot's pictures, (H, W, 3) float32 RGB in [0, 1], each stylised, in the same form.
 
-    For a reader of your own; give the pictures after a cut to a second call.
+    For a reader of your own; give the pictures after a cut to a second call. Raises `InputError`
+    for a picture that is not such, and `DeviceMemoryError`.
     """
     styler.start_shot()
     for image in images:
-        yield styler.next_frame(image)
+        with memory_errors():
+            result = styler.next_frame(image)
+        yield result
 
 
 def stylize_image(
@@ -198,6 +203,9 @@ def stylize_picture(
 
 
 def load_paintings(paths: Paths) -> list[np.ndarray]:
+    """Each (H, W, 3) float32 RGB in [0, 1]. Raises `InputError` where one is no picture."""
+    if isinstance(paths, (str, Path)):
+        raise InputError(f"{paths}: give the paintings as a list, [{str(paths)!r}]")
     return [load_picture(Path(path), PAINTING_SIDE) for path in paths]
 
 
@@ -222,15 +230,20 @@ def stylize_video(
     part, output = part or ClipSettings(), output or OutputSettings()
     target = Path(target)
     begun = time.perf_counter()
+    styles = load_paintings(paintings)
     check_not_source(target, map(Path, [clip, *paintings]))
     check_output(target, output)
-    styles = load_paintings(paintings)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
         styler = make_styler(styles, look, features, compute, on_event)
         on_event(Started(reader.info, styler.compute, reader.expected_frames))
         with ClipWriter(target, reader.info, output, part) as writer:
+            # What cannot be carried over is known now, not after hours of work.
+            early = [*writer.warnings]
+            _warn(early, on_event)
             tally = _pass_frames(reader, styler, writer, begun, on_event)
-        _pass_warnings(reader, writer, on_event)
+        _warn(writer.warnings[len(early) :], on_event)
+        if reader.corrupt_packets:
+            _warn([f"{clip}: skipped {reader.corrupt_packets} broken packets"], on_event)
     return _report(writer, reader, styler, tally, time.perf_counter() - begun)
 
 
@@ -258,11 +271,9 @@ def _pass_frames(
     return tally
 
 
-def _pass_warnings(reader: ClipReader, writer: ClipWriter, on_event: OnEvent) -> None:
-    for message in writer.warnings:
+def _warn(messages: Iterable[str], on_event: OnEvent) -> None:
+    for message in messages:
         on_event(Warned(message))
-    if reader.corrupt_packets:
-        on_event(Warned(f"{reader.path}: skipped {reader.corrupt_packets} broken packets"))
 
 
 def _report(
@@ -310,6 +321,14 @@ def _peak_memory_mb(device: torch.device) -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Out of memory, on either kind of device, as one line with the way out."""
@@ -317,9 +336,9 @@ def memory_errors() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not full and "can't allocate memory" not in str(error):
+        if not full and not any(sign in str(error) for sign in _OUT_OF_MEMORY):
             raise
         reason = str(error).splitlines()[0] if str(error) else "allocation failed"
         raise DeviceMemoryError(
-            f"out of memory ({reason}): use a smaller --size, or --device cpu"
+            f"out of memory ({reason}): use a smaller --size, or --device cpu on a full GPU"
         ) from error

@@ -42,7 +42,9 @@ class ClipSettings:
         _require_number("--start", self.start, 0, 1e7)
         if self.end is not None:
             _require_number("--end", self.end, 0, 1e7)
-            _require(self.end > self.start, "--end", f"{self.end:g}", f"after --start {self.start:g}")
+            _require(
+                self.end > self.start, "--end", f"{self.end:g}", f"after --start {self.start:g}"
+            )
         if self.size is not None:
             _require_number("--size", self.size, 16, 16384)
         _require_number("--threads", self.threads, 0, 1024)
@@ -85,9 +87,7 @@ class ComputeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(
-            self.precision in PRECISIONS, "--precision", self.precision, "/".join(PRECISIONS)
-        )
+        _require(self.precision in PRECISIONS, "--precision", self.precision, "/".join(PRECISIONS))
         _require_number("--threads", self.threads, 0, 1024)
         _require_number("--seed", self.seed, 0, 2**63 - 1)
 

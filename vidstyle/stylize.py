@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidstyle.device import Compute
+from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
-from vidstyle.images import fit_side, resize, scaled, to_array, to_tensor
+from vidstyle.images import check_image, resize, scaled, to_array, to_side, to_tensor
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
 from vidstyle.uncovered import fill_uncovered
@@ -27,7 +28,7 @@ SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes wou
 POLISH = 4  # a larger size gets one step for so many at the solved one
 
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
-HALF_RATE, FULL_RATE, LAST_RATE = 0.02, 0.01, 0.002
+HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
 HALF_STEPS = 4  # at half size for one at full: together twice its price
 
 Size = tuple[int, int]
@@ -57,17 +58,25 @@ def stylize_shots(
 
 
 def falling(first: float, last: float, steps: int) -> list[float]:
-    """Learning rates in geometric descent."""
-    return [float(rate) for rate in np.geomspace(first, last, steps)]
+    """Learning rates in geometric descent; a single step takes the last."""
+    return [float(rate) for rate in np.geomspace(last, first, steps)][::-1]
 
 
-def scales(size: Size) -> list[Size]:
-    """Sizes (h, w) from coarse to the given one: √2 apart up to SOLVE_SIDE, then doubling."""
-    sizes, factor, side = [size], 1.0, max(size)
-    while side * factor > COARSEST_SIDE * 1.2:
-        factor /= 2 if side * factor > SOLVE_SIDE else 2**0.5
-        sizes.append(scaled(size, factor))
-    return sizes[::-1]
+def solved_size(full: Size, least: int) -> Size:
+    """(h, w) where most of the work on a frame is done."""
+    return scaled(full, min(1.0, SOLVE_SIDE / max(full)), least)
+
+
+def scales(full: Size, least: int) -> list[Size]:
+    """A first frame's sizes (h, w): √2 apart up to the solved one, then doubling."""
+    solved = solved_size(full, least)
+    below = 0
+    while max(solved) / 2 ** (below / 2) > COARSEST_SIDE * 1.2:
+        below += 1
+    sizes = [scaled(solved, 2 ** (-k / 2), least) for k in range(below, -1, -1)]
+    while max(sizes[-1]) * 2 < max(full):
+        sizes.append(scaled(sizes[-1], 2.0, least))
+    return sizes if solved == full else [*sizes, full]
 
 
 class StyleTargets:
@@ -80,11 +89,16 @@ class StyleTargets:
     def at(self, side: int) -> dict[str, Tensor]:
         """tap → (1, C, C), for a picture whose long side is `side` pixels."""
         if side not in self.known:
-            each = [self.optimizer.grams(fit_side(p, side)) for p in self.paintings]
+            each = [self.optimizer.grams(self._fitted(p, side)) for p in self.paintings]
             self.known[side] = {
                 tap: torch.stack([grams[tap] for grams in each]).mean(0) for tap in each[0]
             }
         return self.known[side]
+
+    def _fitted(self, painting: Tensor, side: int) -> Tensor:
+        # Never enlarged: its brush work would become a blur to be copied.
+        side = min(side, max(painting.shape[2:]))
+        return to_side(painting, side, self.optimizer.net.least_side)
 
 
 @dataclass(frozen=True)
@@ -119,8 +133,12 @@ class OptimizingStyler:
         flow: FlowEstimator | None,
         on_step: OnStep = lambda step: None,
     ) -> None:
+        if not paintings:
+            raise InputError("no painting: name at least one")
+        for painting in paintings:
+            check_image(painting)
         self.compute, self.settings, self.flow, self.on_step = compute, settings, flow, on_step
-        self.optimizer = Optimizer(net, compute, settings)
+        self.optimizer, self.least = Optimizer(net, compute, settings), net.least_side
         tensors = [to_tensor(painting, compute.device) for painting in paintings]
         self.targets = StyleTargets(tensors, self.optimizer)
         self.past: _Past | None = None
@@ -129,14 +147,27 @@ class OptimizingStyler:
         self.past = None
 
     def next_frame(self, image: np.ndarray) -> np.ndarray:
+        """Raises `InputError` for a picture too small, or unlike the one before in size."""
+        self._check(image)
         content = to_tensor(image, self.compute.device)
-        if self.past is None or self.flow is None:
+        if self.past is None:
             result, moments = self._first(content)
         else:
             link = self._correspond(self.past.source, image)
             result, moments = self._later(content, self.past, link)
-        self.past = _Past(image, result, moments)
+        if self.flow is not None:
+            self.past = _Past(image, result, moments)
         return to_array(result)
+
+    def _check(self, image: np.ndarray) -> None:
+        check_image(image)
+        height, width, _ = image.shape
+        if min(height, width) < self.least:
+            raise InputError(
+                f"{width}x{height} pixels: must be at least {self.least} a side; use a larger --size"
+            )
+        if self.past is not None and self.past.source.shape != image.shape:
+            raise InputError(f"{width}x{height} pixels: a shot's frames must all have one size")
 
     def _correspond(self, previous: np.ndarray, current: np.ndarray) -> Correspondence:
         assert self.flow is not None
@@ -152,7 +183,7 @@ class OptimizingStyler:
 
     def _first(self, content: Tensor) -> tuple[Tensor, dict[Size, Moments]]:
         """Coarse to fine, from the frame itself."""
-        sizes = scales(_size(content))
+        sizes = scales(_size(content), self.least)
         result, moments = resize(content, sizes[0]), {}
         for level, size in enumerate(sizes):
             steps = self._effort(self.settings.first_steps, size)
@@ -174,7 +205,7 @@ class OptimizingStyler:
         carried = warp_sharp(past.result, link.flow)
         start, moments = fill_uncovered(content, carried, link.trust), {}
         for level, (size, steps, rate) in enumerate(self._levels(_size(content), link)):
-            trust = resize(link.trust, size)
+            trust = _resize_trust(link.trust, size)
             goal = replace(
                 self._goal(resize(content, size)), carried=resize(carried, size), trust=trust
             )
@@ -186,17 +217,18 @@ class OptimizingStyler:
                 self._carry(past.moments.get(size), link, size),
                 self._report(level, steps),
             )
-            # The change is lifted, not the picture: the start's full-size detail is kept.
-            change = F.interpolate(result - begin, _size(content), mode="bicubic")
-            start = (start + change).clamp(0, 1)
+            if size != _size(content):
+                # The change is lifted, not the picture: the start's full-size detail is kept.
+                change = F.interpolate(result - begin, _size(content), mode="bicubic")
+                start = (start + change).clamp(0, 1)
         return result, moments
 
     def _levels(self, full: Size, link: Correspondence) -> list[tuple[Size, int, float]]:
         """(size, steps, first learning rate) of a later frame: more steps the more is new in it."""
-        solved = scaled(full, min(1.0, SOLVE_SIDE / max(full)))
+        solved = solved_size(full, self.least)
         steps = round(self.settings.steps * (2 - float(link.trust.mean())))
         levels = [
-            (scaled(solved, 0.5), HALF_STEPS * steps, HALF_RATE),
+            (scaled(solved, 0.5, self.least), HALF_STEPS * steps, HALF_RATE),
             (solved, steps, FULL_RATE),
         ]
         if solved != full:
@@ -210,6 +242,11 @@ class OptimizingStyler:
         flow = resize_flow(link.flow, size)
         # Bilinear: bicubic would make the second moment negative.
         return warp(moments[0], flow), warp(moments[1], flow)
+
+
+def _resize_trust(trust: Tensor, size: Size) -> Tensor:
+    # Bilinear: bicubic would overshoot, and trust a little beside an occlusion.
+    return F.interpolate(trust, size, mode="bilinear", antialias=True)
 
 
 def _size(image: Tensor) -> Size:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
 
 
@@ -35,9 +36,12 @@ def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
 
 def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
     """The affine map of colours, content → carried, that fits best where trusted."""
-    colours = torch.cat([content, torch.ones_like(content[:, :1])], dim=1).flatten(2)[0]  # (4, N)
+    ones = torch.ones_like(content[:, :1])
+    # Double: in float32 sums over a frame the ridge would be rounded away.
+    colours = torch.cat([content, ones], dim=1).flatten(2)[0].double()  # (4, N)
     weighted = colours * trust.flatten(2)[0]
-    # The ridge keeps a frame without trust, or of one colour, solvable.
-    covariance = weighted @ colours.T + 1e-3 * torch.eye(4, device=content.device)
-    mapping = torch.linalg.solve(covariance, weighted @ carried.flatten(2)[0].T)
-    return (mapping.T @ colours).view_as(content)
+    # Towards the identity: without trust, or in one colour, the content itself is the answer.
+    pull = RIDGE * colours.shape[1] * torch.eye(4, device=content.device, dtype=colours.dtype)
+    aim = weighted @ carried.flatten(2)[0].T.double() + pull[:, :3]
+    mapping = torch.linalg.solve(weighted @ colours.T + pull, aim)
+    return (mapping.T @ colours).to(content.dtype).view_as(content)

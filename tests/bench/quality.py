@@ -21,7 +21,7 @@ import numpy as np
 
 from vidstyle.features import TapNet, load_features
 from vidstyle.flow import load_flow
-from vidstyle.measure import StyleJudge, WarpError
+from vidstyle.measure import StyleJudge, WarpError, native_side
 from vidstyle.render import load_paintings, stylize_video
 from vidstyle.settings import ClipSettings, StyleSettings
 from vidstyle.video import ClipReader, split_shots
@@ -36,8 +36,9 @@ STYLE_EVERY = 8  # frames: style changes slowly, and VGG-19 is dear
 def judge(result: Path, source: Path, painting: Path, part: ClipSettings, net: TapNet) -> dict:
     """Figures of an encoded result against the part of the source it was made from."""
     warp_errors = {name: WarpError(load_flow(name)) for name in ("dis", "farneback")}
-    style = StyleJudge(net, load_paintings([painting]))
-    distances: list[tuple[float, float, float]] = []
+    paintings = load_paintings([painting])
+    style, native = StyleJudge(net, paintings), None
+    distances: list[tuple[float, float, float, float]] = []
     shots = -1
     with ClipReader(source, part) as sources, ClipReader(result) as results:
         for (shot, frame), made in zip(split_shots(sources), results, strict=True):
@@ -45,8 +46,9 @@ def judge(result: Path, source: Path, painting: Path, part: ClipSettings, net: T
                 error.add(frame.image, made.image, new_shot=shot > shots)
             shots = shot
             if frame.index % STYLE_EVERY == 0:
-                distances.append(_distances(style, frame.image, made.image))
-    own, plain, content = np.mean(distances, axis=0)
+                native = native or StyleJudge(net, paintings, native_side(made.image))
+                distances.append(_distances(style, native, frame.image, made.image))
+    own, plain, content, at_native = np.mean(distances, axis=0)
     return {
         "frames": frame.index + 1,
         "shots": shots + 1,
@@ -57,6 +59,7 @@ def judge(result: Path, source: Path, painting: Path, part: ClipSettings, net: T
         "style_distance": float(own),
         "style_distance_source": float(plain),
         "style_distance_relative": float(own / plain),
+        "style_distance_native": float(at_native),
         "style_distance_last": distances[-1][0],
         "content_distance": float(content),
         "style_judge": net.name,
@@ -64,12 +67,13 @@ def judge(result: Path, source: Path, painting: Path, part: ClipSettings, net: T
 
 
 def _distances(
-    style: StyleJudge, source: np.ndarray, made: np.ndarray
-) -> tuple[float, float, float]:
+    style: StyleJudge, native: StyleJudge, source: np.ndarray, made: np.ndarray
+) -> tuple[float, float, float, float]:
     return (
         style.style_distance(made),
         style.style_distance(source),
         style.content_distance(made, source),
+        native.style_distance(made),
     )
 
 

@@ -35,7 +35,7 @@ def lesson(tmp_path):
     return tmp_path
 
 
-def teach(lesson, name: str, monkeypatch, *more: str) -> list[str]:
+def teach(lesson, name: str, monkeypatch, *more: str) -> dict[str, torch.Tensor]:
     path = lesson / name
     command = ["distill", "--teacher", lesson / "teacher.safetensors", "--photos"]
     command += [lesson / "photos", "--out", path, "--crops", "1", *more]
@@ -48,6 +48,10 @@ def test_the_recipe_is_seeded_and_its_file_loads(lesson, monkeypatch):
     first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
     again = teach(lesson, "b.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
     assert all(torch.allclose(first[name], again[name], atol=1e-3) for name in first)
+    other = teach(
+        lesson, "c.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2", "--seed", "1"
+    )
+    assert any(not torch.allclose(first[name], other[name], atol=1e-3) for name in first)
     assert load_features("lite", lesson / "a.safetensors").name == "lite"
 
 
@@ -63,7 +67,16 @@ def test_teaching_brings_the_student_closer(lesson, monkeypatch, capsys):
 
 def test_a_lesson_can_go_on_from_a_file(lesson, monkeypatch):
     first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "1")
-    start = ["--start", str(lesson / "a.safetensors"), "--layer-steps", "0", "--steps", "1"]
+    start = [
+        "--start",
+        str(lesson / "a.safetensors"),
+        "--layer-steps",
+        "0",
+        "--steps",
+        "1",
+        "--seed",
+        "1",
+    ]
     on = teach(lesson, "b.safetensors", monkeypatch, *start, "--rate", "1e-6")
     assert all(torch.allclose(first[name], on[name], atol=1e-2) for name in first)
 

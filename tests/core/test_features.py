@@ -149,6 +149,31 @@ def test_missing_and_foreign_weights_are_refused(tmp_path):
         load_features("lite", path)
 
 
+def test_weights_of_another_network_are_refused(tmp_path):
+    state, path = small_vgg_state(), tmp_path / "narrow.safetensors"
+    state["features.2.weight"] = state["features.2.weight"][:, :32].contiguous()
+    save_file(state, path)
+    with pytest.raises(InputError, match="conv1_2"):
+        load_features("vgg19", path, ("relu1_1",), "relu2_1")
+
+
+def test_a_file_with_only_the_layers_in_use_is_enough_for_lite(tmp_path):
+    path = tmp_path / "shallow.safetensors"
+    state = {name: value for name, value in shipped_weights().items() if "relu3" not in name}
+    save_file(state, path)
+    net = load_features("lite", path, ("relu1_1", "relu2_1"), "relu2_2")
+    assert list(net.steps)[-1] == "relu2_2"
+    with pytest.raises(InputError, match="not weights of lite"):
+        load_features("lite", path)
+
+
+@pytest.mark.parametrize(("layer", "least"), [("relu1_2", 2), ("relu2_2", 4), ("relu3_1", 8)])
+def test_the_least_side_leaves_two_pixels_at_the_deepest_tap(layer, least):
+    net = load_features(style_layers=(layer,), content_layer="relu1_1").reflecting()
+    assert net.least_side == least
+    assert min(net(picture(least, least), [layer])[layer].shape[2:]) == 2
+
+
 def test_lite_loads_weights_that_were_taught_elsewhere(tmp_path):
     other = build_lite()
     path = tmp_path / "mine.safetensors"

@@ -55,7 +55,7 @@ def test_pairs_over_a_cut_do_not_count():
 
 def test_style_distance_is_the_definition():
     net, painting, image = toy_net(), stripes(), texture(48, 64)
-    judge = StyleJudge(net, [painting])
+    judge = StyleJudge(net, [painting], 64)
 
     def gram(picture: np.ndarray, tap: str) -> torch.Tensor:
         return gram_matrix(net(to_tensor(picture), [tap])[tap])

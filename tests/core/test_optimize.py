@@ -85,6 +85,21 @@ def test_adam_is_torchs_adam():
     assert torch.allclose(image, twin, atol=1e-6)
 
 
+def test_a_warm_step_goes_on_at_the_rate_of_the_cold_ones():
+    """Under a constant gradient Adam moves by its rate, so must the first step handed over."""
+    image = grey().requires_grad_()
+    cold = PixelAdam(image)
+    for _ in range(12):
+        cold.rate = 0.001
+        image.grad = torch.full_like(image, 0.3)
+        cold.step()
+    before = image.detach().clone()
+    warm = PixelAdam(image, cold.moments)
+    warm.rate = 0.001
+    warm.step()
+    assert torch.allclose(before - image, torch.full_like(image, 0.001), rtol=1e-3, atol=1e-7)
+
+
 def test_carried_moments_do_not_shake_a_picture_that_has_arrived():
     """Restarted, Adam moves every pixel by its rate; carried on, hardly."""
     work = optimizer()

@@ -8,12 +8,21 @@ import pytest
 import torch
 
 from tests.core.toys import cpu, stripes, toy_net
+from vidstyle.errors import InputError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
-from vidstyle.images import to_tensor
+from vidstyle.images import scaled, to_tensor
 from vidstyle.measure import WarpError
 from vidstyle.settings import StyleSettings
-from vidstyle.stylize import COARSEST_SIDE, SOLVE_SIDE, OptimizingStyler, scales, stylize_shots
+from vidstyle.stylize import (
+    COARSEST_SIDE,
+    SOLVE_SIDE,
+    OptimizingStyler,
+    falling,
+    scales,
+    solved_size,
+    stylize_shots,
+)
 from vidstyle.uncovered import fill_uncovered
 
 QUICK = StyleSettings(steps=2, first_steps=40)
@@ -107,11 +116,22 @@ def test_the_carried_picture_stays_in_float():
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 300), (180, 320), (720, 1280), (2160, 3840)])
 def test_scales_rise_from_coarse_to_the_size_itself(size):
-    sizes = scales(size)
+    sizes = scales(size, 8)
     assert sizes[-1] == size and sizes == sorted(sizes)
-    assert max(sizes[0]) <= max(COARSEST_SIDE * 1.2, max(size) if max(size) < 135 else 0)
+    assert max(sizes[0]) <= COARSEST_SIDE * 1.2
     assert all(min(each) >= 8 for each in sizes)
-    assert sum(max(each) > SOLVE_SIDE for each in sizes) <= 3
+
+
+@pytest.mark.parametrize("size", [(180, 320), (540, 960), (720, 1280), (1080, 1920), (2160, 3840)])
+def test_a_first_frame_leaves_moments_at_every_size_that_later_ones_use(size):
+    solved = solved_size(size, 8)
+    assert max(solved) <= SOLVE_SIDE
+    assert {scaled(solved, 0.5, 8), solved, size} <= set(scales(size, 8))
+
+
+def test_rates_fall_and_a_single_step_is_the_gentlest():
+    assert falling(0.02, 0.002, 3) == pytest.approx([0.02, 0.0063245, 0.002], rel=1e-4)
+    assert falling(0.02, 0.002, 1) == [0.002]
 
 
 @pytest.mark.parametrize("size", [(16, 16), (21, 301), (64, 33), (400, 700)])
@@ -145,7 +165,38 @@ def test_uncovered_areas_start_in_the_paintings_colours():
     assert (content - painted)[..., 60:].abs().mean() > 0.08
 
 
-def test_uncovered_start_without_any_trust_is_finite():
+@pytest.mark.parametrize("colour", [(1, 1, 1), (0.5, 0.5, 0.5), (0.2, 0.4, 0.9)])
+def test_one_coloured_and_grey_frames_are_filled_too(colour):
+    flat = torch.tensor(colour).float().view(1, 3, 1, 1).expand(1, 3, 360, 640)
+    grey = to_tensor(np.repeat(panning(1)[0][..., :1], 3, axis=2))
+    grey = torch.nn.functional.interpolate(grey, (360, 640))
+    for content in (flat, grey):
+        painted, trust = 0.5 * content + 0.2, torch.ones_like(content[:, :1])
+        trust[..., 300:] = 0
+        start = fill_uncovered(content, painted * trust, trust)
+        assert (start - painted).abs().max() < 0.02
+
+
+def test_without_any_trust_the_start_is_the_frame_itself():
     content = to_tensor(panning(1)[0])
     nothing = torch.zeros_like(content[:, :1])
-    assert torch.isfinite(fill_uncovered(content, content, nothing)).all()
+    assert torch.allclose(fill_uncovered(content, content * 0, nothing), content, atol=1e-4)
+
+
+def test_pictures_that_cannot_be_stylised_are_refused():
+    work = styler()
+    work.start_shot()
+    work.next_frame(panning(1)[0])
+    for bad in (
+        panning(1)[0][:50],  # another size within the shot
+        np.zeros((64, 96, 3), np.uint8),
+        np.zeros((64, 96, 3), np.float64),
+        np.zeros((64, 96), np.float32),
+    ):
+        with pytest.raises(InputError):
+            work.next_frame(bad)
+    work.start_shot()
+    with pytest.raises(InputError, match="3x40 pixels"):
+        work.next_frame(np.zeros((40, 3, 3), np.float32))
+    with pytest.raises(InputError, match="painting"):
+        OptimizingStyler(toy_net(), [], cpu(), QUICK, None)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from tests.video.made_clips import flat, gradient
 
+from tests.video.made_clips import flat, gradient
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import ColourTags
 from vidstyle.video.colour import FrameToRgb, PixelLayout, RgbToFrame, settle_tags

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.video.made_clips import gradient
 from PIL import Image, ImageCms
 
+from tests.video.made_clips import gradient
 from vidstyle.errors import EncodeError, InputError, OutputError, SettingsError
 from vidstyle.video import load_picture, save_picture
 

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from tests.video.made_clips import grey_frame, make_clip, real_clip
 
+from tests.video.made_clips import grey_frame, make_clip, real_clip
 from vidstyle.errors import InputError
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, probe

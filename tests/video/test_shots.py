@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.video.made_clips import real_clip, texture
 
+from tests.video.made_clips import real_clip, texture
 from vidstyle.errors import VidstyleError
 from vidstyle.frame import Frame
 from vidstyle.settings import ClipSettings

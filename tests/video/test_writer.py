@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from tests.video.made_clips import (
     click_time,
     flat,
@@ -21,7 +22,6 @@ from tests.video.made_clips import (
     picture_times,
     real_clip,
 )
-
 from vidstyle.errors import EncodeError, OutputError, SettingsError
 from vidstyle.frame import ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings

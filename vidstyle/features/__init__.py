@@ -19,12 +19,16 @@ def _load_lite(weights: Path | None, style_taps: Sequence[str], content_tap: str
     style, content = tuple(style_taps) or lite.STYLE_TAPS, content_tap or lite.CONTENT_TAP
     check_taps("lite", (name for name, *_ in lite.LAYERS), style, content)
     net = lite.build_lite(style, content)
+    state = read_weights(weights) if weights else lite.shipped_weights()
     try:
-        net.load_state_dict(read_weights(weights) if weights else lite.shipped_weights())
-    except RuntimeError as error:
+        missing = net.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError:  # shapes that do not fit
+        missing = ["all"]
+    if missing:
         raise InputError(
-            f"{weights}: not weights of lite; make some with python -m vidstyle.features.distill"
-        ) from error
+            f"{weights or 'lite.safetensors'}: not weights of lite down to these layers; make "
+            "some with python -m vidstyle.features.distill"
+        )
     return net
 
 

@@ -35,7 +35,9 @@ class Photographs:
     """Random crops of a folder's pictures, varied in scale, colour, contrast and noise."""
 
     def __init__(self, folders: list[Path], generator: torch.Generator) -> None:
-        paths = sorted(p for f in folders for p in f.iterdir() if p.suffix in {".jpg", ".png"})
+        paths = sorted(
+            p for f in folders for p in f.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"}
+        )
         if not paths:
             raise SystemExit(f"no .jpg or .png in {', '.join(map(str, folders))}")
         self.images = [_read_photo(path) for path in paths]
@@ -124,7 +126,7 @@ class Distillation:
 
     def __init__(self, teacher: TapNet, photographs: Photographs) -> None:
         self.teacher, self.photographs = teacher, photographs
-        self.student = build_lite().to(memory_format=torch.channels_last)
+        self.student = build_lite(TAPS, TAPS[-1]).to(memory_format=torch.channels_last)
         self.rms = self._measure_rms()
 
     @torch.no_grad()
@@ -252,8 +254,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
     parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")
     parser.add_argument("--start", type=Path, help="weights to start from instead of random ones")
-    parser.add_argument("--layer-steps", type=int, default=2500)
-    parser.add_argument("--steps", type=int, default=4000, help="end-to-end steps")
+    parser.add_argument("--layer-steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2600, help="end-to-end steps")
     parser.add_argument("--rate", type=float, default=1e-3, help="end-to-end learning rate")
     parser.add_argument("--crops", type=int, default=2, help="of each kind, a step")
     parser.add_argument("--seed", type=int, default=0)

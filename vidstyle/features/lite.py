@@ -49,8 +49,10 @@ def _layer(channels_in: int, channels_out: int) -> nn.Module:
 
 
 def build_lite(style_taps: Sequence[str] = STYLE_TAPS, content_tap: str = CONTENT_TAP) -> TapNet:
-    """The architecture with random weights."""
-    steps = {name: _layer(wide_in, wide_out) for name, wide_in, wide_out in LAYERS}
+    """The architecture down to the deepest tap, with random weights."""
+    names = [name for name, *_ in LAYERS]
+    depth = 1 + max(names.index(tap) for tap in (*style_taps, content_tap))
+    steps = {name: _layer(wide_in, wide_out) for name, wide_in, wide_out in LAYERS[:depth]}
     return TapNet("lite", steps, style_taps, content_tap)
 
 

@@ -48,6 +48,13 @@ class TapNet(nn.Module):
                     break
         return found
 
+    @property
+    def least_side(self) -> int:
+        """Pixels: two must be left after the poolings before the deepest tap, to be mirrored."""
+        names = list(self.steps)
+        deepest = max(names.index(tap) for tap in (*self.style_taps, self.content_tap))
+        return 2 * 2 ** sum(name.startswith("pool") for name in names[:deepest])
+
     def reflecting(self) -> TapNet:
         """Convolutions see the picture mirrored beyond its border instead of black.
 

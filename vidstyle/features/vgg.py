@@ -6,6 +6,7 @@ Pooling is by average, as Gatys, Ecker and Bethge (2016) advise for style.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,19 +37,23 @@ def build_vgg(
     """`weights`: torchvision's keys (`features.0.weight` …), at least as deep as the taps."""
     names = step_names(name)
     depth = 1 + max(names.index(tap) for tap in (*style_taps, content_tap))
-    steps = {step: _step(step, i, weights) for i, step in enumerate(names[:depth])}
+    widths = iter(pairwise((3, *chain(*BLOCKS[name]))))
+    steps = {
+        step: _convolution(step, index, weights, *next(widths))
+        if step.startswith("conv")
+        else _plain_step(step)
+        for index, step in enumerate(names[:depth])
+    }
     return TapNet(name, steps, style_taps, content_tap)
 
 
-def _step(step: str, index: int, weights: Mapping[str, Tensor]) -> nn.Module:
-    if step.startswith("relu"):
-        return nn.ReLU()
-    if step.startswith("pool"):
-        return nn.AvgPool2d(2)
-    return _convolution(step, index, weights)
+def _plain_step(step: str) -> nn.Module:
+    return nn.ReLU() if step.startswith("relu") else nn.AvgPool2d(2)
 
 
-def _convolution(step: str, index: int, weights: Mapping[str, Tensor]) -> nn.Conv2d:
+def _convolution(
+    step: str, index: int, weights: Mapping[str, Tensor], wide_in: int, wide_out: int
+) -> nn.Conv2d:
     try:
         weight = weights[f"features.{index}.weight"]
         bias = weights[f"features.{index}.bias"]
@@ -57,7 +62,12 @@ def _convolution(step: str, index: int, weights: Mapping[str, Tensor]) -> nn.Con
             f"the weights lack {missing.args[0]} ({step}): choose shallower layers with "
             "--style-layers and --content-layer, or a deeper file with --weights"
         ) from None
-    layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=1)
+    if weight.shape != (wide_out, wide_in, 3, 3) or bias.shape != (wide_out,):
+        raise InputError(
+            f"the weights' features.{index} is {tuple(weight.shape)}, not {step}'s "
+            f"{(wide_out, wide_in, 3, 3)}: pass the file of the network named by --features"
+        )
+    layer = nn.Conv2d(wide_in, wide_out, 3, padding=1)
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)  # type: ignore[union-attr]

@@ -211,10 +211,13 @@ def quiet_libraries() -> None:
 
 
 def default_ending(source: Path, codec: str | None) -> str:
-    """The source's ending if its container can hold the codec (H.264 if not named), else mp4."""
+    """The source's ending if its container can hold the codec (H.264 if not named), else mp4.
+
+    Not avi: it would snap the frames' times.
+    """
     wanted = _codec(codec or CONTAINERS[".mp4"].video)
     for ending in (source.suffix.lower(), ".mp4", ".mkv", ".webm"):
         container = CONTAINERS.get(ending)
-        if container is not None and _is_held(wanted, container):
+        if container and container.muxer != "avi" and _is_held(wanted, container):
             return ending
     return ".mp4"
