@@ -20,5 +20,5 @@ def missing_library(error: ImportError) -> str:
     """One line for the user, from the loader's message (`libGL.so.1: cannot open …`)."""
     return (
         f"OpenCV cannot be loaded ({str(error).splitlines()[0]}): install the library it names "
-        "(apt-get install libgl1 libglib2.0-0) or pip install opencv-python-headless"
+        "(apt-get install libgl1 libglib2.0-0), or use opencv-python-headless instead"
     )

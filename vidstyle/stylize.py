@@ -164,7 +164,7 @@ class OptimizingStyler:
         height, width, _ = image.shape
         if min(height, width) < self.least:
             raise InputError(
-                f"{width}x{height} pixels: must be at least {self.least} a side; use a larger --size"
+                f"{width}x{height} pixels: need {self.least} a side at least; use a larger --size"
             )
         if self.past is not None and self.past.source.shape != image.shape:
             raise InputError(f"{width}x{height} pixels: a shot's frames must all have one size")
