@@ -58,7 +58,7 @@ class PixelAdam:
         self.param_groups = [{"params": [image]}]
         self.warm = moments is not None
         self.first, self.second = moments or (torch.zeros_like(image), torch.zeros_like(image))
-        self.rate = 0.0
+        self.rate: Tensor | float = 0.0
         self.steps = 0
 
     @property
@@ -122,11 +122,11 @@ class Optimizer:
         self,
         start: Tensor,
         goal: Goal,
-        rates: Sequence[float],
+        rates: Sequence[Tensor | float],
         moments: Moments | None = None,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
     ) -> tuple[Tensor, Moments]:
-        """One Adam step a learning rate, from `start` (1, 3, H, W).
+        """One Adam step a rate, from `start` (1, 3, H, W); a rate is a number or (1, 1, H, W).
 
         Gives the picture, in [0, 1], and Adam's moments to carry on.
         """

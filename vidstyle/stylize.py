@@ -21,7 +21,7 @@ from vidstyle.frame import Frame
 from vidstyle.images import check_image, resize, scaled, to_array, to_side, to_tensor
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
-from vidstyle.uncovered import fill_uncovered
+from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
 SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
@@ -29,6 +29,7 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
 HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
+HASTE = 3.0  # learning rates rise by so much where nothing is painted yet
 HALF_STEPS = 4  # at half size for one at full: together twice its price
 
 Size = tuple[int, int]
@@ -116,6 +117,7 @@ class _Past:
     source: np.ndarray
     result: Tensor
     moments: dict[Size, Moments]
+    maturity: Tensor
 
 
 class OptimizingStyler:
@@ -152,11 +154,13 @@ class OptimizingStyler:
         content = to_tensor(image, self.compute.device)
         if self.past is None:
             result, moments = self._first(content)
+            maturity = torch.ones_like(content[:, :1])
         else:
             link = self._correspond(self.past.source, image)
-            result, moments = self._later(content, self.past, link)
+            maturity = carry_maturity(warp(self.past.maturity, link.flow), link.trust)
+            result, moments = self._later(content, self.past, link, maturity)
         if self.flow is not None:
-            self.past = _Past(image, result, moments)
+            self.past = _Past(image, result, moments, ripened(maturity))
         return to_array(result)
 
     def _check(self, image: np.ndarray) -> None:
@@ -199,13 +203,17 @@ class OptimizingStyler:
         return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
 
     def _later(
-        self, content: Tensor, past: _Past, link: Correspondence
+        self, content: Tensor, past: _Past, link: Correspondence, maturity: Tensor
     ) -> tuple[Tensor, dict[Size, Moments]]:
-        """Half size, then full, from the previous result along the flow and held to it."""
+        """Half size, then full, from the previous result along the flow and held to it.
+
+        What is not yet finished painting is held less and moves faster.
+        """
         carried = warp_sharp(past.result, link.flow)
         start, moments = fill_uncovered(content, carried, link.trust), {}
-        for level, (size, steps, rate) in enumerate(self._levels(_size(content), link)):
-            trust = _resize_trust(link.trust, size)
+        for level, (size, steps, rate) in enumerate(self._levels(_size(content), maturity)):
+            trust = _resize_map(link.trust * maturity, size)
+            haste = 1 + HASTE * (1 - _resize_map(maturity, size))
             goal = replace(
                 self._goal(resize(content, size)), carried=resize(carried, size), trust=trust
             )
@@ -213,7 +221,7 @@ class OptimizingStyler:
             result, moments[size] = self.optimizer.descend(
                 begin,
                 goal,
-                falling(rate, LAST_RATE, steps),
+                [r * haste for r in falling(rate, LAST_RATE, steps)],
                 self._carry(past.moments.get(size), link, size),
                 self._report(level, steps),
             )
@@ -223,10 +231,10 @@ class OptimizingStyler:
                 start = (start + change).clamp(0, 1)
         return result, moments
 
-    def _levels(self, full: Size, link: Correspondence) -> list[tuple[Size, int, float]]:
+    def _levels(self, full: Size, maturity: Tensor) -> list[tuple[Size, int, float]]:
         """(size, steps, first learning rate) of a later frame: more steps the more is new in it."""
         solved = solved_size(full, self.least)
-        steps = round(self.settings.steps * (2 - float(link.trust.mean())))
+        steps = round(self.settings.steps * (2 - float(maturity.mean())))
         levels = [
             (scaled(solved, 0.5, self.least), HALF_STEPS * steps, HALF_RATE),
             (solved, steps, FULL_RATE),
@@ -244,9 +252,9 @@ class OptimizingStyler:
         return warp(moments[0], flow), warp(moments[1], flow)
 
 
-def _resize_trust(trust: Tensor, size: Size) -> Tensor:
+def _resize_map(mask: Tensor, size: Size) -> Tensor:
     # Bilinear: bicubic would overshoot, and trust a little beside an occlusion.
-    return F.interpolate(trust, size, mode="bilinear", antialias=True)
+    return F.interpolate(mask, size, mode="bilinear", antialias=True)
 
 
 def _size(image: Tensor) -> Size:

@@ -1,4 +1,4 @@
-"""A start for areas that the previous frame did not show: painted, not the plain photograph."""
+"""Areas that the previous frame did not show: a start that is painted, and time to be finished."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
+THIN = 3.0  # pixels
+RIPENING = 0.25  # a frame: an uncovered area takes some ten frames to settle
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
 
 
@@ -32,6 +34,21 @@ def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
     recoloured = _recolour(content, carried, trust)
     nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
     return torch.lerp(recoloured + nearby, carried, trust).clamp(0, 1)
+
+
+def carry_maturity(maturity: Tensor, trust: Tensor) -> Tensor:
+    """How far each pixel is painted, (1, 1, H, W) in [0, 1], `maturity` being carried already.
+
+    What was uncovered starts again from 0. Thin doubts, which stand along every moving edge in
+    every frame, are passed over: repainted each time they would flicker.
+    """
+    uncovered = (2 * blur(1 - trust, THIN) - 1).clamp(0, 1)
+    return maturity * (1 - uncovered)
+
+
+def ripened(maturity: Tensor) -> Tensor:
+    """The same after one more frame of work."""
+    return maturity + RIPENING * (1 - maturity)
 
 
 def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:

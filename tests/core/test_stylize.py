@@ -1,5 +1,6 @@
 """The temporal loop over planted motion, with a toy network."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -23,7 +24,7 @@ from vidstyle.stylize import (
     solved_size,
     stylize_shots,
 )
-from vidstyle.uncovered import fill_uncovered
+from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 QUICK = StyleSettings(steps=2, first_steps=40)
 
@@ -200,3 +201,35 @@ def test_pictures_that_cannot_be_stylised_are_refused():
         work.next_frame(np.zeros((40, 3, 3), np.float32))
     with pytest.raises(InputError, match="painting"):
         OptimizingStyler(toy_net(), [], cpu(), QUICK, None)
+
+
+def test_uncovered_areas_are_unripe_and_ripen_while_thin_doubts_are_passed_over():
+    trust = torch.ones(1, 1, 64, 96)
+    trust[..., 20:22] = 0  # the edge of something that moves
+    trust[..., 50:80] = 0  # what came out from behind it
+    maturity = carry_maturity(torch.ones_like(trust), trust)[0, 0, 32]
+    assert torch.all(maturity[58:72] < 0.01)
+    assert torch.all(maturity[:45] > 0.99)
+    grown = torch.zeros(1)
+    for _ in range(10):
+        grown = ripened(grown)
+    assert 0.9 < grown < 1
+
+
+def test_what_was_uncovered_is_repainted_faster_than_its_surroundings():
+    """The right half comes into view: it must end nearer to a picture made alone than if held."""
+    image = panning(1)[0]
+    work = styler(StyleSettings(steps=3, first_steps=40))
+    work.start_shot()
+    alone = work.next_frame(image)
+    past = work.past
+    stale = past.result.clone()
+    stale[..., 48:] = to_tensor(image)[..., 48:]  # as if it were not painted yet
+    half = torch.ones_like(past.maturity)
+    half[..., 48:] = 0
+
+    def error(maturity: torch.Tensor) -> float:
+        work.past = replace(past, result=stale, maturity=maturity)
+        return float(np.abs(work.next_frame(image) - alone)[:, 60:].mean())
+
+    assert error(half) < 0.8 * error(torch.ones_like(half))
