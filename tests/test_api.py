@@ -93,7 +93,7 @@ def test_pictures_of_ones_own_reader() -> None:
     for result in first:
         assert result.shape == image.shape and result.dtype == np.float32
         assert result.min() >= 0 and result.max() <= 1
-        assert np.abs(result - image).max() > 0.005
+        assert np.abs(result - image).max() > 0.003  # one step of the last, gentlest rate
     assert np.allclose(first[0], again[0], atol=1e-5)
 
 

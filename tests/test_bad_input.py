@@ -333,7 +333,7 @@ def test_a_full_disk(painting: Path, tmp_path: Path) -> None:
         """
         import resource, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
         from vidstyle.cli import main
         main()
         """,

@@ -446,6 +446,11 @@ def test_a_bar_on_a_terminal_without_colour(clip: Path, painting: Path, tmp_path
     assert "clip.mp4: 64x48, 5 frames" in text and "a.mp4: 64x48, 5 frames in 1 shot" in text
 
 
+def _hear_signals() -> None:
+    """A shell starts background jobs deaf to Ctrl-C, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
 def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "long.mp4", 100)
@@ -457,7 +462,7 @@ def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
         line = ["run", source, "--style", painting, "-o", folder / "a.mkv", *SLOW]
         running[number] = subprocess.Popen(
             [sys.executable, "-m", "vidstyle", *map(str, line)],
-            stderr=subprocess.PIPE, text=True, cwd=folder,
+            stderr=subprocess.PIPE, text=True, cwd=folder, preexec_fn=_hear_signals,
         )  # fmt: skip
     for number, process in running.items():
         folder = tmp_path / number.name

@@ -528,7 +528,7 @@ def main() -> None:
     _catch_signals()
     _Said.verbose = False
     try:
-        status = build_command()(standalone_mode=False)
+        status = build_command()(prog_name="vidstyle", standalone_mode=False)
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
     except _Stopped as stop:
         word = "interrupted" if stop.number == signal.SIGINT else "terminated"

@@ -98,6 +98,7 @@ class StyleSettings:
 
     `steps` are spent on each frame at full size, after four times as many at half size (a
     quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
+    Defaults were chosen from the tables in tests/bench/results/README.md.
     """
 
     steps: int = 3

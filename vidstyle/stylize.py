@@ -27,9 +27,10 @@ COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large for
 SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
 POLISH = 4  # a larger size gets one step for so many at the solved one
 
+# Learning rates and efforts: chosen from the tables in tests/bench/results/README.md.
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
 HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
-HASTE = 3.0  # learning rates rise by so much where nothing is painted yet
+HASTE = 3.0  # times the rate that is added where nothing is painted yet
 HALF_STEPS = 4  # at half size for one at full: together twice its price
 
 Size = tuple[int, int]

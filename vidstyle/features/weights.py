@@ -24,7 +24,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         state = _read(path)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds more than numbers, which is not loaded; save `network.state_dict()`"
+            f"{path}: not a plain state dict, so not loaded; save `network.state_dict()`"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         reason = (str(error) or "it ends too early").splitlines()[0]
