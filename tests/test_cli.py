@@ -447,8 +447,9 @@ def test_a_bar_on_a_terminal_without_colour(clip: Path, painting: Path, tmp_path
 
 
 def _hear_signals() -> None:
-    """A shell starts background jobs deaf to Ctrl-C, and their children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Background jobs are started deaf to Ctrl-C, under nohup to SIGHUP; children inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
