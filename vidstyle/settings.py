@@ -96,13 +96,13 @@ class ComputeSettings:
 class StyleSettings:
     """The picture: effort and the weights of the losses.
 
-    `steps` are spent on each frame at full size, after four times as many at half size (a
+    `steps` are spent on each frame at full size, after three times as many at half size (a
     quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
     Defaults were chosen from the tables in tests/bench/results/README.md.
     """
 
     steps: int = 3
-    first_steps: int = 50
+    first_steps: int = 40
     style_weight: float = 1.0
     content_weight: float = 0.3
     tv_weight: float = 0.0

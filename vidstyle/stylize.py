@@ -31,7 +31,7 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
 HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
 HASTE = 3.0  # times the rate that is added where nothing is painted yet
-HALF_STEPS = 4  # at half size for one at full: together twice its price
+HALF_STEPS = 3  # at half size for one at full: together not twice its price
 
 Size = tuple[int, int]
 
