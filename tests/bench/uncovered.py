@@ -1,6 +1,6 @@
 """Newly uncovered areas, before and after: started as the plain frame, and as `uncovered` does.
 
-    python tests/bench/uncovered.py clip.mp4 scream.jpg --size 320 --frames 13 --out uncovered.png
+    python -m tests.bench.uncovered clip.mp4 scream.jpg --size 320 --frames 13 --out uncovered.png
 
 Prints the Gram distance to the painting inside the untrusted areas; the picture shows the last
 source frame, the plain start's result and ours.
