@@ -11,7 +11,7 @@ import numpy as np
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import Frame
 from vidstyle.optimize import Step
-from vidstyle.render import Paths, load_paintings, make_styler, memory_errors
+from vidstyle.render import Paths, load_paintings, make_styler, memory_errors, stylize_frames
 from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
 from vidstyle.video import (
     ClipReader,
@@ -44,12 +44,9 @@ def preview_clip(
     check_picture_output(Path(target), overwrite)
     styles = load_paintings(paintings)
     sources = [frame.image for frame in sample_frames(Path(clip), count, part or ClipSettings())]
-    results = []
     with memory_errors():
         styler = make_styler(styles, look, features, compute, on_event)
-        for image in sources:
-            styler.start_shot()
-            results.append(styler.next_frame(image))
+    results = [next(stylize_frames([image], styler)) for image in sources]
     save_picture(Path(target), filmstrip(sources, results), overwrite)
 
 

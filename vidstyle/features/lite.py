@@ -13,7 +13,7 @@ from importlib.resources import as_file, files
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vidstyle.features.taps import TapNet
+from vidstyle.features.taps import TapNet, steps_in_use
 
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 CONTENT_TAP = "relu3_3"
@@ -50,9 +50,8 @@ def _layer(channels_in: int, channels_out: int) -> nn.Module:
 
 def build_lite(style_taps: Sequence[str] = STYLE_TAPS, content_tap: str = CONTENT_TAP) -> TapNet:
     """The architecture down to the deepest tap, with random weights."""
-    names = [name for name, *_ in LAYERS]
-    depth = 1 + max(names.index(tap) for tap in (*style_taps, content_tap))
-    steps = {name: _layer(wide_in, wide_out) for name, wide_in, wide_out in LAYERS[:depth]}
+    used = steps_in_use([name for name, *_ in LAYERS], style_taps, content_tap)
+    steps = {name: _layer(wide_in, wide_out) for name, wide_in, wide_out in LAYERS[: len(used)]}
     return TapNet("lite", steps, style_taps, content_tap)
 
 

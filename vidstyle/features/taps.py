@@ -51,9 +51,8 @@ class TapNet(nn.Module):
     @property
     def least_side(self) -> int:
         """Pixels: two must be left after the poolings before the deepest tap, to be mirrored."""
-        names = list(self.steps)
-        deepest = max(names.index(tap) for tap in (*self.style_taps, self.content_tap))
-        return 2 * 2 ** sum(name.startswith("pool") for name in names[:deepest])
+        used = steps_in_use(list(self.steps), self.style_taps, self.content_tap)
+        return 2 * 2 ** sum(name.startswith("pool") for name in used)
 
     def reflecting(self) -> TapNet:
         """Convolutions see the picture mirrored beyond its border instead of black.
@@ -69,6 +68,11 @@ class TapNet(nn.Module):
     def frozen(self) -> TapNet:
         """For measuring only: no gradient reaches the weights."""
         return self.eval().requires_grad_(False)
+
+
+def steps_in_use(names: list[str], style_taps: Sequence[str], content_tap: str) -> list[str]:
+    """The steps down to the deepest tap: no loss looks further."""
+    return names[: 1 + max(names.index(tap) for tap in (*style_taps, content_tap))]
 
 
 def check_taps(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidstyle.errors import InputError
-from vidstyle.features.taps import TapNet
+from vidstyle.features.taps import TapNet, steps_in_use
 
 # Channels of each convolution, a block a row; a pool stands between blocks.
 BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -35,14 +35,12 @@ def build_vgg(
     name: str, weights: Mapping[str, Tensor], style_taps: Sequence[str], content_tap: str
 ) -> TapNet:
     """`weights`: torchvision's keys (`features.0.weight` …), at least as deep as the taps."""
-    names = step_names(name)
-    depth = 1 + max(names.index(tap) for tap in (*style_taps, content_tap))
     widths = iter(pairwise((3, *chain(*BLOCKS[name]))))
     steps = {
         step: _convolution(step, index, weights, *next(widths))
         if step.startswith("conv")
         else _plain_step(step)
-        for index, step in enumerate(names[:depth])
+        for index, step in enumerate(steps_in_use(step_names(name), style_taps, content_tap))
     }
     return TapNet(name, steps, style_taps, content_tap)
 
