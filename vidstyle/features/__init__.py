@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import lite, vgg
 from vidstyle.features.taps import TapNet, check_taps
-from vidstyle.features.weights import read_weights, torchvision_weights
+from vidstyle.weights import fetch_weights, read_weights
 
 __all__ = ["FEATURES", "TapNet", "load_features"]
 
@@ -37,10 +39,17 @@ def _load_vgg(name: str, deepest: str, content_default: str) -> Loader:
         style = tuple(style_taps) or ("relu1_1", "relu2_1", "relu3_1", deepest)
         content = content_tap or content_default
         check_taps(name, vgg.step_names(name), style, content)
-        state = read_weights(weights) if weights else torchvision_weights(name)
+        state = read_weights(weights) if weights else _fetch_vgg(name)
         return vgg.build_vgg(name, state, style, content)
 
     return load
+
+
+def _fetch_vgg(name: str) -> dict[str, Tensor]:
+    from torchvision import models
+
+    choice = {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[name].IMAGENET1K_V1
+    return fetch_weights(name, choice, option="--weights", instead="--features lite")
 
 
 FEATURES: dict[str, Loader] = {

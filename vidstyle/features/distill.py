@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from vidstyle.features.lite import CONTENT_TAP, LAYERS, STYLE_TAPS, build_lite
 from vidstyle.features.taps import TapNet
 from vidstyle.features.vgg import build_vgg
-from vidstyle.features.weights import read_weights
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
+from vidstyle.weights import read_weights
 
 TAPS = tuple(name for name, wide_in, _ in LAYERS if wide_in)
 CROP = 128  # pixels: relu3_4 sees 52, so most of a crop is free of the border

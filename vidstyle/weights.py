@@ -7,6 +7,7 @@ import pickle
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -15,11 +16,14 @@ from torch import Tensor
 
 from vidstyle.errors import InputError
 
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A `.safetensors` or `.pth`/`.pt` state dict as float32 tensors by name."""
     if not path.is_file():
-        raise InputError(f"{path}: no such weights file; --weights takes .pth or .safetensors")
+        raise InputError(f"{path}: no such weights file; name a .pth or .safetensors file")
     try:
         state = _read(path)
     except pickle.UnpicklingError as error:
@@ -42,17 +46,26 @@ def _read(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def torchvision_weights(name: str) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights, from its cache or the network."""
-    from torchvision import models
+def fetch_weights(
+    name: str, choice: WeightsEnum, *, option: str, instead: str
+) -> dict[str, Tensor]:
+    """The weights `choice` of network `name`, from torchvision's cache or the network.
 
-    choice = {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[name].IMAGENET1K_V1
+    Raises `InputError` that names the `option` which takes a file, and what to use `instead`.
+    """
     try:
         # torch prints where it downloads from on stdout, which is not ours to fill.
         with contextlib.redirect_stdout(sys.stderr):
-            return dict(choice.get_state_dict(progress=sys.stderr.isatty(), check_hash=True))
-    except (OSError, RuntimeError) as error:
+            return dict(
+                choice.get_state_dict(
+                    map_location="cpu",
+                    progress=sys.stderr.isatty(),
+                    check_hash=True,
+                    weights_only=True,
+                )
+            )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
             f"{name}: its weights could not be fetched ({error}); download {choice.url} "
-            "elsewhere and pass --weights FILE, or use --features lite"
+            f"elsewhere and pass {option} FILE, or use {instead}"
         ) from error
