@@ -176,6 +176,10 @@ def test_pictures_of_all_kinds_work(vidstyle: Vidstyle, tmp_path: Path, save) ->
         ("--start 1:00 -o a.mp4", "no frame of"),
         ("--features nope", "--features nope: must be one of lite, vgg19"),
         ("--flow magic", "--flow magic: must be one of dis"),
+        ("--flow-weights a.pth", "--flow-weights a.pth: dis has none; add --flow raft"),
+        ("--flow none --flow-weights a.pth", "must be left out with --flow none"),
+        ("--flow raft --flow-weights BAD/nowhere.pth", "no such weights file"),
+        ("--flow raft --flow-weights BAD/other.pth", "not weights of torchvision's raft_large"),
         ("--precision half", "--precision half: must be one of auto, fp32, bf16, fp16"),
         ("--precision fp16 --device cpu", "--precision fp16: 16 x slower"),
         ("--device gpu", "--device gpu: use auto, cpu, cuda"),
@@ -241,19 +245,30 @@ def test_no_gpu(vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch) -> 
     assert line.startswith("--device cuda: this machine shows 0 CUDA devices; use auto or cpu")
 
 
+@pytest.mark.parametrize(
+    ("asked", "remedy"),
+    [(("--features", "vgg19"), "pass --weights FILE, or use --features lite"),
+     (("--flow", "raft"), "pass --flow-weights FILE, or use --flow dis")],
+)  # fmt: skip
 def test_weights_that_cannot_be_fetched(
-    vidstyle: Vidstyle, clip: Path, painting: Path, tmp_path: Path, monkeypatch
+    vidstyle: Vidstyle,
+    clip: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch,
+    asked: tuple[str, str],
+    remedy: str,
 ) -> None:
     def unreachable(*arguments: object, **more: object) -> None:
         raise OSError("Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
     monkeypatch.setattr("urllib.request.OpenerDirector.open", unreachable)
-    done = vidstyle("run", clip, "--style", painting, "--features", "vgg19")
+    done = vidstyle("run", clip, "--style", painting, *asked)
     assert done.status == 2 and os.listdir() == []
     line = done.err.splitlines()[-1]
-    assert line.startswith("error: vgg19: its weights could not be fetched")
-    assert "--weights FILE" in line and "--features lite" in line
+    assert line.startswith(f"error: {asked[1]}: its weights could not be fetched")
+    assert line.endswith(remedy)
 
 
 def test_out_of_memory_is_one_line(

@@ -96,9 +96,9 @@ def test_choices_are_the_registries() -> None:
 def test_every_option_of_the_contract_is_there() -> None:
     options = {name for parameter in run_options() for name in parameter.opts}
     contract = """--style -o --features --weights --style-layers --content-layer --size --steps
-        --first-steps --style-weight --content-weight --tv-weight --temporal-weight --flow --start
-        --end --duration --device --precision --threads --codec --crf --pix-fmt --seed -y
-        --overwrite --report -q --quiet -v --verbose"""
+        --first-steps --style-weight --content-weight --tv-weight --temporal-weight --flow
+        --flow-weights --start --end --duration --device --precision --threads --codec --crf
+        --pix-fmt --seed -y --overwrite --report -q --quiet -v --verbose"""
     assert set(contract.split()) <= options
 
 
@@ -130,11 +130,11 @@ def test_defaults_are_those_of_the_settings(vidstyle: Vidstyle, asked: dict[str,
 def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None:
     line = """--features vgg19 --weights w.pth --style-layers relu1_1,relu2_1
         --content-layer relu3_1 --size 200 --steps 2 --first-steps 3 --style-weight 4
-        --content-weight 5 --tv-weight 6 --temporal-weight 7 --flow none --start 1:02.5
-        --duration 8 --device cpu --precision bf16 --threads 9 --codec libx265 --crf 10.5
-        --pix-fmt yuv420p10le --seed 11 -y"""
+        --content-weight 5 --tv-weight 6 --temporal-weight 7 --flow raft
+        --flow-weights f.pth --start 1:02.5 --duration 8 --device cpu --precision bf16 --threads 9
+        --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y"""
     assert vidstyle("run", "a.mp4", "--style", "b", "--style", "c", *line.split()).status == 0
-    assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "none")
+    assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "raft", Path("f.pth"))
     part, network = asked["part"], asked["features"]
     assert (part.start, part.end, part.size, part.threads) == (62.5, 70.5, 200, 9)
     assert (network.name, network.weights) == ("vgg19", Path("w.pth"))
@@ -213,6 +213,21 @@ def test_a_part_at_another_size(vidstyle: Vidstyle, clip: Path, painting: Path) 
     assert picture_times(Path("part.mp4")) == [0, Fraction(40, 1000)]
     assert done.err.splitlines()[-1].startswith("part.mp4: 32x24, 2 frames in 1 shot, ")
     assert (probe(Path("part.mp4")).width, probe(Path("part.mp4")).height) == (32, 24)
+
+
+def test_a_render_along_raft(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
+    """Weights that were taught nothing lead elsewhere than DIS does."""
+    from torchvision.models.optical_flow import raft_large
+
+    torch.save(raft_large().state_dict(), "raft.pth")
+    errors = {}
+    for flow, more in {"dis": (), "raft": ("--flow-weights", "raft.pth")}.items():
+        out = ("-o", f"{flow}.mp4", "--report", f"{flow}.json", "--end", "0.05", *QUICK)
+        assert vidstyle("run", clip, "--style", painting, "--flow", flow, *more, *out).status == 0
+        figures = json.loads(Path(f"{flow}.json").read_text())
+        assert figures["flow"] == flow
+        errors[flow] = figures.get("warp_error_source")  # absent where nothing is trusted
+    assert errors["dis"] is not None and errors["raft"] != errors["dis"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from vidstyle.settings import (
 # The registries' names once more: read there, they would import torch before --help.
 # Farneback is left to the judging: a render held to it could not be judged by it.
 FEATURES = ("lite", "vgg19", "vgg16")
-FLOWS = ("dis", "none")
+FLOWS = ("dis", "raft", "none")
 
 _DEFAULT: dict[str, Any] = {
     field.name: field.default
@@ -168,6 +168,9 @@ TemporalWeight = Annotated[
 FlowName = Annotated[
     str, _choice("--flow", FLOWS, "Motion estimate; none paints each frame alone.", "Look")
 ]
+FlowWeights = Annotated[
+    Path | None, _text("--flow-weights", "FILE", "Of --flow raft: .pth or .safetensors.", "Look")
+]
 Start = Annotated[
     str | None, _text("--start", "T", "First moment: seconds or HH:MM:SS.mmm.", "Part")
 ]
@@ -265,6 +268,7 @@ def run(
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
     temporal_weight: TemporalWeight = _DEFAULT["temporal_weight"],
     flow: FlowName = _DEFAULT["flow"],
+    flow_weights: FlowWeights = None,
     start: Start = None,
     end: End = None,
     duration: Duration = None,
@@ -283,7 +287,14 @@ def run(
     """Stylise a clip, steadily, sound and all."""
     part = _part(start, end, duration, size, threads)
     look = StyleSettings(
-        steps, first_steps, style_weight, content_weight, tv_weight, temporal_weight, flow
+        steps,
+        first_steps,
+        style_weight,
+        content_weight,
+        tv_weight,
+        temporal_weight,
+        flow,
+        flow_weights,
     )
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)

@@ -21,7 +21,7 @@ from vidstyle.device import (
 )
 from vidstyle.errors import DeviceMemoryError, InputError
 from vidstyle.features import load_features
-from vidstyle.flow import load_flow, remember
+from vidstyle.flow import FlowEstimator, load_flow, remember
 from vidstyle.frame import ClipInfo
 from vidstyle.measure import WarpError
 from vidstyle.optimize import Step
@@ -124,14 +124,20 @@ def make_styler(
     """
     look, features = look or StyleSettings(), features or FeatureSettings()
     compute = compute or ComputeSettings()
-    flow = None if look.flow == "none" else remember(load_flow(look.flow))
     device = _prepare_device(compute)
+    flow = _make_flow(look, device)
     net = load_features(
         features.name, features.weights, features.style_layers, features.content_layer
     )
     net = net.reflecting().to(device).to(memory_format=torch.channels_last)
     chosen = Compute(device, choose_precision(compute.precision, device, net))
     return OptimizingStyler(net, paintings, chosen, look, flow, on_step)
+
+
+def _make_flow(look: StyleSettings, device: torch.device) -> FlowEstimator | None:
+    if look.flow == "none":
+        return None
+    return remember(load_flow(look.flow, look.flow_weights, device))
 
 
 def _prepare_device(compute: ComputeSettings) -> torch.device:

@@ -98,7 +98,8 @@ class StyleSettings:
 
     `steps` are spent on each frame at full size, after three times as many at half size (a
     quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
-    Defaults were chosen from the tables in tests/bench/results/README.md.
+    `flow_weights` are `raft`'s; without them torchvision fetches some. Defaults were chosen from
+    the tables in tests/bench/results/README.md.
     """
 
     steps: int = 3
@@ -108,9 +109,16 @@ class StyleSettings:
     tv_weight: float = 0.0
     temporal_weight: float = 200.0
     flow: str = "dis"
+    flow_weights: Path | None = None
 
     def __post_init__(self) -> None:
         _require_number("--steps", self.steps, 1, 10000)
         _require_number("--first-steps", self.first_steps, 1, 10000)
         for name in ("style", "content", "tv", "temporal"):
             _require_number(f"--{name}-weight", getattr(self, f"{name}_weight"), 0, 1e9)
+        _require(
+            self.flow != "none" or self.flow_weights is None,
+            "--flow-weights",
+            self.flow_weights,
+            "left out with --flow none",
+        )

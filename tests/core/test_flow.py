@@ -1,72 +1,13 @@
-"""Planted motion: every flow finds it, the trust mask sees what it hides."""
+"""Planted flow fields: pictures follow them, the trust mask sees what they hide."""
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
-from vidstyle.errors import SettingsError
-from vidstyle.flow import FLOWS, load_flow, remember
+from tests.core.toys import square_on_ground, texture
+from vidstyle.flow import load_flow
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.images import to_tensor
-
-
-def texture(height: int, width: int, seed: int = 0, grain: float = 2.0) -> np.ndarray:
-    noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), grain)
-    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
-
-
-def square_on_ground(left: int) -> np.ndarray:
-    """A 40×40 textured square at x = left on textured ground."""
-    picture = texture(96, 128) * 0.5
-    picture[28:68, left : left + 40] = 0.5 + 0.5 * texture(40, 40, seed=1)
-    return picture
-
-
-@pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.parametrize("shift", [(3, 0), (0, 3), (-2, 1)])
-def test_flow_finds_a_shifted_picture(name, shift):
-    big = texture(140, 170)
-    first = big[20:116, 20:148]
-    second = big[20 - shift[1] : 116 - shift[1], 20 - shift[0] : 148 - shift[0]]
-    field = load_flow(name)(np.ascontiguousarray(first), np.ascontiguousarray(second))
-    assert field.shape == (96, 128, 2) and field.dtype == np.float32
-    inner = field[10:-10, 10:-10].reshape(-1, 2)
-    assert np.median(inner, axis=0) == pytest.approx(shift, abs=0.15)
-    assert np.mean(np.abs(inner - shift) < 0.5) > 0.95
-
-
-@pytest.mark.parametrize("name", FLOWS)
-def test_flow_finds_a_square_moved_three_pixels(name):
-    field = load_flow(name)(square_on_ground(40), square_on_ground(43))
-    assert np.median(field[38:58, 50:70], axis=(0, 1)) == pytest.approx((3, 0), abs=0.3)
-    assert np.median(np.abs(field[:15])) < 0.1
-
-
-@pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.parametrize("size", [(16, 16), (9, 7), (20, 300), (300, 12)])
-def test_flow_takes_any_size(name, size):
-    picture = texture(*size)
-    assert load_flow(name)(picture, picture).shape == (*size, 2)
-
-
-def test_unknown_flow_is_refused():
-    with pytest.raises(SettingsError, match="dis"):
-        load_flow("magic")
-
-
-def test_remember_asks_once_for_each_pair():
-    asked = []
-    estimator = remember(lambda a, b: asked.append((a, b)) or np.zeros((2, 2, 2), np.float32))
-    one, other, third = (np.zeros((2, 2, 3), np.float32) for _ in range(3))
-    for pair in ((one, other), (other, one), (one, other), (other, one)):
-        estimator(*pair)
-    assert len(asked) == 2
-    estimator(other, third)
-    estimator(one, other)  # forgotten by now
-    assert len(asked) == 4
 
 
 def constant_flow(x: float, y: float, height: int = 24, width: int = 32) -> torch.Tensor:

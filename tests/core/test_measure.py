@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.test_flow import texture
-from tests.core.toys import stripes, toy_net
+from tests.core.toys import stripes, texture, toy_net
 from vidstyle.flow import load_flow
 from vidstyle.images import to_tensor
 from vidstyle.losses import gram_loss, gram_matrix

@@ -1,5 +1,8 @@
-"""Small parts for tests of the loop: a two-layer network, pictures, a compute."""
+"""Small parts for tests: a two-layer network, pictures, a compute, weights that may be at hand."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -28,3 +31,24 @@ def stripes(height: int = 48, width: int = 64) -> np.ndarray:
     wave = (np.sin((x + y) / 2) / 2 + 0.5)[..., None].astype(np.float32)
     orange, blue = np.float32([0.95, 0.5, 0.1]), np.float32([0.1, 0.2, 0.6])
     return wave * orange + (1 - wave) * blue
+
+
+def texture(height: int, width: int, seed: int = 0, grain: float = 2.0) -> np.ndarray:
+    noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), grain)
+    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+
+
+def square_on_ground(left: int) -> np.ndarray:
+    """A 40×40 textured square at x = left on textured ground."""
+    picture = texture(96, 128) * 0.5
+    picture[28:68, left : left + 40] = 0.5 + 0.5 * texture(40, 40, seed=1)
+    return picture
+
+
+def raft_weights() -> Path | None:
+    """A file for `--flow raft`: torchvision's cached one, or one beside the project."""
+    beside = Path(__file__).parents[3] / "shared/data/weights"
+    folders = [Path(torch.hub.get_dir()) / "checkpoints", beside]
+    files = [path for folder in folders for path in sorted(folder.glob("raft_large*"))]
+    return next((path for path in files if path.suffix in (".pth", ".safetensors")), None)

@@ -51,6 +51,8 @@ def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """A flow field for the same pictures at another size (h, w), vectors rescaled."""
+    if tuple(flow.shape[2:]) == size:
+        return flow
     height, width = size
     scale = torch.tensor([width / flow.shape[3], height / flow.shape[2]], device=flow.device)
     resized = F.interpolate(flow, (height, width), mode="bilinear", antialias=True)
