@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.bench.flow import judge
 from vidstyle.flow import load_flow
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import warp_sharp
@@ -63,3 +64,16 @@ def test_a_picture_carried_along_the_exact_flow_arrives(clip):
     visible = ~clip.occluded(34, 33)
     assert np.abs(carried - later)[visible].mean() < 2 / 255
     assert np.abs(first - later)[visible].mean() > 3 / 255
+
+
+def test_the_bench_finds_a_planted_error(clip):
+    """The truth set off by (0.15, 0.2) px, too little for the mask to doubt it."""
+    exact = judge(clip, clip.flow, 8)
+    assert exact["mean"] == exact["mean_all"] == 0 and exact["recall"] > 0.9
+    assert exact["precision"] * exact["untrusted"] == pytest.approx(
+        exact["recall"] * exact["occluded"]
+    )
+    off = judge(clip, lambda t, s: clip.flow(t, s) + np.float32([0.15, 0.2]), 8)
+    errors = [off[figure] for figure in ("mean", "median", "mean_all", "mean_trusted")]
+    assert errors == pytest.approx([0.25] * 4, abs=1e-4)
+    assert off["recall"] > 0.9
