@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import sys
 import warnings
@@ -27,15 +26,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: not a plain state dict, so not loaded; save `network.state_dict()`"
-        ) from error
+        raise _not_plain(path, "it is damaged or holds more than tensors") from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        reason = (str(error) or "it ends too early").splitlines()[0]
-        raise InputError(f"{path}: not a plain state dict ({reason})") from error
+        raise _not_plain(path, (str(error) or "it ends too early").splitlines()[0]) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path}: not a plain state dict; save `network.state_dict()`")
+        raise _not_plain(path, "it holds more than tensors")
     return {str(name): value.float() for name, value in state.items()}
+
+
+def _not_plain(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path}: not a plain state dict ({reason}); fetch it anew or save `network.state_dict()`"
+    )
 
 
 def _read(path: Path) -> object:
@@ -46,6 +48,11 @@ def _read(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def cached_file(choice: WeightsEnum) -> Path:
+    """Where torchvision keeps these weights once they are fetched."""
+    return Path(torch.hub.get_dir(), "checkpoints", Path(choice.url).name)
+
+
 def fetch_weights(
     name: str, choice: WeightsEnum, *, option: str, instead: str
 ) -> dict[str, Tensor]:
@@ -53,19 +60,19 @@ def fetch_weights(
 
     Raises `InputError` that names the `option` which takes a file, and what to use `instead`.
     """
+    path = cached_file(choice)
     try:
-        # torch prints where it downloads from on stdout, which is not ours to fill.
-        with contextlib.redirect_stdout(sys.stderr):
-            return dict(
-                choice.get_state_dict(
-                    map_location="cpu",
-                    progress=sys.stderr.isatty(),
-                    check_hash=True,
-                    weights_only=True,
-                )
-            )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if not path.is_file():
+            _download(choice.url, path)
+    except (OSError, RuntimeError) as error:
         raise InputError(
             f"{name}: its weights could not be fetched ({error}); download {choice.url} "
             f"elsewhere and pass {option} FILE, or use {instead}"
         ) from error
+    return read_weights(path)
+
+
+def _download(url: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = path.stem.rpartition("-")[2]  # torchvision names files by the start of their SHA-256
+    torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())

@@ -1,18 +1,22 @@
 """Networks, their taps and their weights, from files that a user may have."""
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import FEATURES, load_features
 from vidstyle.features.lite import LAYERS, build_lite, shipped_weights
 from vidstyle.features.vgg import step_names
+from vidstyle.weights import cached_file, fetch_weights
 
 VGG = Path(__file__).parents[3] / "shared/data/weights/vgg19_relu3_4.safetensors"
 needs_vgg = pytest.mark.skipif(not VGG.exists(), reason="needs VGG-19's weights beside the project")
@@ -74,8 +78,6 @@ def test_unknown_network_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
 def test_vgg_from_a_file_is_torchvisions_vgg(tmp_path, ending):
     """Against torchvision's own module, average pooling put in, with the same weights."""
-    from torchvision import models
-
     state, path = small_vgg_state(), tmp_path / f"weights{ending}"
     save_file(state, path) if ending == ".safetensors" else torch.save(state, path)
     net = load_features("vgg16", path, ("conv1_2", "relu1_2"), "relu2_1")
@@ -94,8 +96,6 @@ def test_vgg_from_a_file_is_torchvisions_vgg(tmp_path, ending):
 
 @pytest.mark.parametrize("name", ["vgg16", "vgg19"])
 def test_vgg_steps_stand_where_torchvision_has_them(name):
-    from torchvision import models
-
     kinds = {"conv": nn.Conv2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
     layers = getattr(models, name)().features
     for step, layer in zip(step_names(name), layers, strict=True):
@@ -137,6 +137,43 @@ def test_damaged_weights_are_one_line_and_run_no_code(tmp_path, monkeypatch, nam
     with pytest.raises(InputError) as caught:
         load_features("vgg19", Path(name))
     assert "\n" not in str(caught.value) and name in str(caught.value)
+    assert not Path("trap_was_sprung").exists()
+
+
+def offered(folder: Path, digest: str | None = None) -> SimpleNamespace:
+    """Weights at a file:// address that ends, as torchvision's do, in the start of a SHA-256."""
+    torch.save(small_vgg_state(), folder / "vgg.pth")
+    digest = digest or hashlib.sha256((folder / "vgg.pth").read_bytes()).hexdigest()[:8]
+    return SimpleNamespace(url=(folder / "vgg.pth").rename(folder / f"vgg-{digest}.pth").as_uri())
+
+
+def test_weights_are_fetched_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    choice = offered(tmp_path)
+    for _ in range(2):
+        state = fetch_weights("vgg", choice, option="--weights", instead="lite")
+        assert all(torch.equal(state[name], value) for name, value in small_vgg_state().items())
+        for path in tmp_path.glob("*.pth"):
+            path.unlink()
+
+
+def test_a_download_that_is_not_what_was_promised_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    choice = offered(tmp_path, "00000000")
+    with pytest.raises(InputError, match=r"vgg: its weights could not be fetched .*invalid hash"):
+        fetch_weights("vgg", choice, option="--weights", instead="lite")
+    assert list(cached_file(choice).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["trap.pth", "empty.pth", "noise.pth"])
+def test_a_damaged_cache_is_named_and_runs_no_code(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = cached_file(models.VGG16_Weights.IMAGENET1K_V1)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damaged_files()[name])
+    with pytest.raises(InputError, match=r"vgg16-397923af.*not a plain state dict"):
+        load_features("vgg16")
     assert not Path("trap_was_sprung").exists()
 
 
