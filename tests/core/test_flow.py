@@ -5,7 +5,7 @@ import torch
 
 from tests.core.toys import square_on_ground, texture
 from vidstyle.flow import load_flow
-from vidstyle.flow.trust import trust_mask
+from vidstyle.flow.trust import agreed, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.images import to_tensor
 
@@ -105,3 +105,18 @@ def test_mask_marks_what_a_moving_square_uncovers():
     uncovered = mask[34:62, 41:45]
     assert uncovered.mean() < 0.25
     assert mask[34:62, 56:76].mean() > 0.9 and mask[:16].mean() > 0.95
+
+
+def test_two_estimates_of_a_motion_meet_in_the_middle():
+    """A motion of (3, -1) seen as (3.2, -1.2) one way and as (-2.8, 0.8) back."""
+    met = agreed(constant_flow(3.2, -1.2), constant_flow(-2.8, 0.8))
+    assert torch.allclose(met, constant_flow(3, -1), atol=1e-6)
+
+
+def test_estimates_that_agree_are_left_alone():
+    """Growing by a tenth about the corner; the way back shrinks by as much."""
+    xs = torch.arange(32.0).view(1, 1, 1, 32).expand(1, 1, 24, 32)
+    forth = torch.cat([0.1 * xs, torch.zeros_like(xs)], dim=1)
+    back = torch.cat([xs / 1.1 - xs, torch.zeros_like(xs)], dim=1)
+    inside = (..., slice(0, 28))  # beyond, the way leads out of the picture
+    assert torch.allclose(agreed(forth, back)[inside], forth[inside], atol=1e-4)

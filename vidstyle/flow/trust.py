@@ -25,6 +25,14 @@ def trust_mask(flow: Tensor, opposite: Tensor) -> Tensor:
     return _blur(mask).clamp(0, 1)
 
 
+def agreed(flow: Tensor, opposite: Tensor) -> Tensor:
+    """`flow` less half of its round trip's error, w − (w + w̃)/2: the mean of two estimates.
+
+    Carried along it, a picture lies where either direction would look for it.
+    """
+    return (flow - warp(opposite, flow)) / 2
+
+
 def _outside(flow: Tensor) -> Tensor:
     _, _, height, width = flow.shape
     x = torch.arange(width, device=flow.device).view(1, 1, 1, -1) + flow[:, :1]
