@@ -8,9 +8,9 @@ from pathlib import Path
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import lite, vgg
 from vidstyle.features.taps import TapNet, check_taps
-from vidstyle.features.weights import read_weights, torchvision_weights
+from vidstyle.features.weights import at_hand, read_weights, torchvision_weights
 
-__all__ = ["FEATURES", "TapNet", "load_features"]
+__all__ = ["FEATURES", "TapNet", "at_hand", "load_features"]
 
 Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
 

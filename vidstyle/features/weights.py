@@ -42,6 +42,12 @@ def _read(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def at_hand(name: str) -> bool:
+    """Whether torchvision's weights are on this machine, so that nothing would be downloaded."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return any(folder.glob(f"{name}-*.pth"))
+
+
 def torchvision_weights(name: str) -> dict[str, Tensor]:
     """torchvision's ImageNet weights, from its cache or the network."""
     from torchvision import models
