@@ -32,10 +32,8 @@ def judge(
 ) -> dict:
     """Figures of an encoded result against the part of the source it was made from."""
     measured = measure_video(result, source, [painting], part=part, features=features)
-    facts = measured.figures
     style = [value for value in measured.series["style_distance_series"] if value is not None]
-    relative = facts["style_distance"] / facts["style_distance_source"]
-    return facts | {"style_distance_relative": relative, "style_distance_last": style[-1]}
+    return measured.figures | {"style_distance_last": style[-1]}
 
 
 def measure_pair(

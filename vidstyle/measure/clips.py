@@ -49,7 +49,7 @@ def measure_video(
     Streams: memory does not grow with the clips' length. Raises `InputError` where the two do not
     fit together, and as `ClipReader` does.
     """
-    tally = Tally(_load_judge(features), load_paintings(paintings), baseline)
+    tally = Tally(load_judge(features), load_paintings(paintings), baseline)
     with ClipReader(Path(result)) as results:
         fitted = _fitted_part(Path(source), part or ClipSettings(), results.info)
         with ClipReader(Path(source), fitted) as sources:
@@ -60,7 +60,8 @@ def measure_video(
     return tally.measurement(str(result), str(source))
 
 
-def _load_judge(features: FeatureSettings | None) -> TapNet:
+def load_judge(features: FeatureSettings | None) -> TapNet:
+    """The network asked for, else VGG-19 where nothing need be downloaded, else `lite`."""
     chosen = features or FeatureSettings("vgg19" if at_hand("vgg19") else "lite")
     return load_features(chosen.name, chosen.weights, chosen.style_layers, chosen.content_layer)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+WHITE = 0.2  # of the values' range: a change this large is white in an error map
+
 Figures = dict[str, float | str]
 Series = dict[str, list[float | None]]
 
@@ -29,6 +31,11 @@ class WorstPair:
     def __str__(self) -> str:
         (first, second), (since, until) = self.frames, self.seconds
         return f"frames {first} and {second} ({since:.3f} s, {until:.3f} s)"
+
+    def error_map(self) -> np.ndarray:
+        """`change` as a grey (H, W, 3) picture: its root, white from `WHITE` on."""
+        grey = np.sqrt(self.change) / WHITE
+        return np.repeat(grey.clip(0, 1)[..., None], 3, axis=2)
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -63,6 +70,11 @@ class Measurement:
     series: Series
     worst: WorstPair | None
     slices: Slices
+
+    @property
+    def ratio(self) -> float | None:
+        """`warp_error_ratio`, `None` where no two frames could be compared."""
+        return float(self.figures["warp_error_ratio"]) if self.worst else None
 
     def as_dict(self) -> dict[str, object]:
         """Flat, as `--json` writes it."""

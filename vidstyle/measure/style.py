@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ class StyleJudge:
         self, net: TapNet, paintings: Sequence[np.ndarray], side: int = JUDGE_SIDE
     ) -> None:
         self.net, self.side = net, side
+        self.seen: deque[tuple[np.ndarray, dict[str, torch.Tensor]]] = deque(maxlen=2)
         each = [self._grams(painting) for painting in paintings]
         self.target = {
             tap: torch.stack([grams[tap] for grams in each]).mean(0)
@@ -40,8 +42,14 @@ class StyleJudge:
 
     @torch.no_grad()
     def _features(self, image: np.ndarray) -> dict[str, torch.Tensor]:
+        """Remembered for the last two pictures: a result and its source are asked for twice."""
+        for known, features in self.seen:
+            if known is image:
+                return features
         taps = {*self.net.style_taps, self.net.content_tap}
-        return self.net(to_side(to_tensor(image), self.side, self.net.least_side), taps)
+        fitted = to_side(to_tensor(image), self.side, self.net.least_side)
+        self.seen.append((image, self.net(fitted, taps)))
+        return self.seen[-1][1]
 
     def _grams(self, image: np.ndarray) -> dict[str, torch.Tensor]:
         features = self._features(image)

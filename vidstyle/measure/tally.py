@@ -149,6 +149,10 @@ class _Painted:
             name.removesuffix("_series"): float(np.mean([v for v in values if v is not None]))
             for name, values in series.items()
         }
+        if self.paintings:
+            means["style_distance_relative"] = (
+                means["style_distance"] / means["style_distance_source"]
+            )
         return {**means, "style_judge": self.net.name}
 
     def by_frame(self) -> Series:
