@@ -410,6 +410,11 @@ def test_the_closing_line(
     assert line == f"out.mp4: 64x48, 48 frames in 2 shots, 24.0 s (2.00 frames/s){words}\n"
 
 
+def test_the_verdict_names_a_drift() -> None:
+    assert progress.drift_warning(-16.3) == "; drifts by -16 levels"
+    assert progress.drift_warning(2.0) == ""
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(3.21, "3.2 s"), (59.99, "1 min 00 s"), (245, "4 min 05 s"), (7800, "2 h 10 min")],

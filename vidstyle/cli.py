@@ -514,12 +514,13 @@ def _check_plot(path: Path | None) -> None:
 
 def _print_measurement(measured: Measurement) -> None:
     from vidstyle.measure.table import table
-    from vidstyle.progress import verdict
+    from vidstyle.progress import drift_warning, verdict
 
     for line in table(measured):
         print(line)
     if measured.ratio is not None:
-        print(verdict(measured.ratio))
+        drift = float(measured.figures.get("luminance_drift", 0.0))
+        print(f"{verdict(measured.ratio)}{drift_warning(drift)}")
 
 
 def _hold_to(limit: float, measured: Measurement) -> None:

@@ -22,6 +22,7 @@ JUDGED_SECONDS = 60.0  # or so long, where frames are slow
 PACE = 20  # frames whose mean gives the rate
 # Warp error over the source's own. Each frame painted alone measures about 18.
 STEADY, FLICKERING = 1.5, 4.0
+DRIFTING = 4.0  # 8-bit levels where nothing moves: more than a source taken as unchanged may do
 SMALL = 320  # pixels: below it a cheaper size is no longer worth showing
 
 
@@ -204,6 +205,11 @@ def _steady(report: Report) -> str:
         return ""
     advice = "; try a higher --temporal-weight or --steps" if ratio > FLICKERING else ""
     return f"; {verdict(ratio)}{advice}"
+
+
+def drift_warning(levels: float) -> str:
+    """What the warp error hardly sees: a change too slow to flicker."""
+    return f"; drifts by {levels:+.0f} levels" if abs(levels) > DRIFTING else ""
 
 
 def verdict(ratio: float) -> str:

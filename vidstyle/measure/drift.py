@@ -10,7 +10,7 @@ from vidstyle.measure.measurement import Figures, Series
 
 LEVELS = 255
 UNCHANGED = 4 / LEVELS  # of a still source's noise, each channel
-LEAST_STILL = 0.01  # of the picture: a mean over fewer pixels is noise
+LEAST_STILL = 0.05  # of the picture: a mean over fewer pixels is noise
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # BT.709
 
 

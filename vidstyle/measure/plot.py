@@ -77,8 +77,8 @@ def _draw_errors(axes: Axes, measurement: Measurement) -> None:
         axes.plot(worst.frames[1], worst.warp_error, "o", mfc="none", mec=MARK, label="worst pair")
     for cut in np.flatnonzero(np.diff(_values(measurement, "shot"))):
         axes.axvline(cut + 0.5, color="black", lw=0.5, ls=":")
-    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
-    axes.legend(ncols=3, frameon=False, loc="upper right")
+    axes.set_ylim(bottom=0)
+    _legend(axes)
     _label(axes, "warp error against the frame before", measurement)
 
 
@@ -92,7 +92,7 @@ def _draw_drift(axes: Axes, measurement: Measurement) -> None:
             axes.plot(values, ".-", color=colour, label=label, lw=1, ms=3)
     axes.axhline(0, color=SOURCE_COLOUR, lw=0.5)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(ncols=2, frameon=False, loc="upper right")
+        _legend(axes)
     else:
         axes.text(0.5, 0.6, "nothing stands still", ha="center", transform=axes.transAxes)
     _label(axes, "drift of still pixels since the shot's first frame, 8-bit levels", measurement)
@@ -133,6 +133,11 @@ def _draw_worst(figure: FigureBase, worst: WorstPair, row: int) -> None:
         axes.set_axis_off()
     for axes in panels[:2]:
         axes.axhline(row, color="white", lw=0.6, ls=":")
+
+
+def _legend(axes: Axes) -> None:
+    # Beside the title: inside it would hide what rises.
+    axes.legend(ncols=3, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.97), borderpad=0)
 
 
 def _title(axes: Axes, text: str) -> None:
