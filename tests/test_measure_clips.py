@@ -260,6 +260,7 @@ def test_measure_writes_files_then_holds_to_the_ratio(
         ("--source STILL --plot nowhere/a.png", "there is no folder nowhere"),
         ("--source STILL --json old.json", "exists already; pass --overwrite or another name with"),
         ("--source STILL -y --json STILL", "is also the clip"),
+        ("--source STILL --plot a.png --json a.png", "is also the clip, a painting or a result"),
         ("--source STILL --weights w.pth", "say whose they are, e.g. --features vgg19"),
         ("--source STILL --end 0.1", "has 12 frames"),
         ("--source STILL --start 9", "no frame of"),

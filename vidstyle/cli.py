@@ -460,9 +460,10 @@ def measure(
     to_stdout = json_file == Path("-")
     _check_max_ratio(max_ratio)
     _check_plot(plot)
-    _check_figures("--plot", plot, overwrite, [result, source, *styles])
+    taken = [result, source, *styles]
+    _check_figures("--plot", plot, overwrite, taken)
     if not to_stdout:
-        _check_figures("--json", json_file, overwrite, [result, source, *styles])
+        _check_figures("--json", json_file, overwrite, [*taken, plot] if plot else taken)
     judge = _judge(features, weights)
 
     measured = _measure(result, source, styles, part, judge, quiet)
@@ -603,7 +604,7 @@ def _check_figures(option: str, path: Path | None, overwrite: bool, taken: list[
     if path is None:
         return
     if path.resolve() in [other.resolve() for other in taken]:
-        raise OutputError(f"{option} {path}: is also the clip, a painting or the result; rename it")
+        raise OutputError(f"{option} {path}: is also the clip, a painting or a result; rename it")
     check_target(path, overwrite, option)
 
 

@@ -12,7 +12,7 @@ ROWS = (
     ("warp error", "warp_error", "warp_error_source", "warp_error_ratio", ".5f",
      "change along the motion, frame to frame; mean square, RGB in [0, 1]"),
     ("  by another flow", "warp_error_farneback", "warp_error_source_farneback",
-     "warp_error_ratio_farneback", ".5f", "Farnebäck's; a painting's texture keeps it above 1"),
+     "warp_error_ratio_farneback", ".5f", "Farnebäck's; texture often keeps it above 1"),
     (f"  {FAR} frames apart", f"warp_error_distance_{FAR}", f"warp_error_distance_{FAR}_source",
      f"warp_error_distance_{FAR}_ratio", ".5f", "what adds up"),
     ("  long-term", "long_term_warp_error", "long_term_warp_error_source",
