@@ -133,10 +133,21 @@ def test_a_part_of_the_source(tmp_path: Path) -> None:
     piece = film(tmp_path / "piece.mkv", images[3:6])
     part = ClipSettings(start=0.12, end=0.24)
     assert measure_video(piece, whole, part=part, features=LITE).figures["content_distance"] == 0
-    with pytest.raises(InputError, match=r"piece.mkv has 3 frames, .*whole.mkv 8 .* --duration"):
-        measure_video(piece, whole, features=LITE)
-    with pytest.raises(InputError, match=r"whole.mkv has 8 frames, .*piece.mkv 3 "):
-        measure_video(whole, piece, features=LITE)
+    five = ClipSettings(start=0.12)
+    with pytest.raises(InputError, match=r"piece.mkv has 3 frames, .*whole.mkv 5 .* --duration"):
+        measure_video(piece, whole, part=five, features=LITE)
+    with pytest.raises(InputError, match=r"whole.mkv has 8 frames, .*whole.mkv 5 "):
+        measure_video(whole, whole, part=five, features=LITE)
+
+
+def test_a_part_that_was_forgotten_is_refused_before_any_work(tmp_path: Path) -> None:
+    whole = film(tmp_path / "whole.mkv", [scene()] * 8)
+    piece = film(tmp_path / "piece.mkv", [scene()] * 3)
+    for result, source, said in ((piece, whole, "about 3 .* about 8 "), (whole, piece, "about 8")):
+        seen: list[object] = []
+        with pytest.raises(InputError, match=said):
+            measure_video(result, source, features=LITE, on_event=seen.append)
+        assert seen == []
 
 
 @pytest.mark.parametrize("size", [(48, 64), (192, 256), (47, 63)])

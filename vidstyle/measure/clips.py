@@ -54,6 +54,7 @@ def measure_video(
         fitted = _fitted_part(Path(source), part or ClipSettings(), results.info)
         with ClipReader(Path(source), fitted) as sources:
             _check_shapes(sources, results)
+            _check_lengths(sources, results)
             for shot, given, made in _paired(sources, results):
                 tally.add(shot, _fitted(given.image, made), made)
                 on_event(FrameMeasured(made.index, results.expected_frames))
@@ -97,6 +98,15 @@ def _check_shapes(sources: ClipReader, results: ClipReader) -> None:
         )
 
 
+def _check_lengths(sources: ClipReader, results: ClipReader) -> None:
+    """Refuses what the headers already show, before minutes of work: a part was not named."""
+    plain, painted = sources.expected_frames or 0, results.expected_frames or 0
+    whole = sources.settings.start == 0 and sources.settings.end is None
+    # Headers lie a little; a part of clips with uneven times cannot be counted from them at all.
+    if whole and min(plain, painted) > 0 and max(plain, painted) >= 2 * min(plain, painted):
+        raise _uneven(sources, plain, results, painted, "about ")
+
+
 def _paired(sources: ClipReader, results: ClipReader) -> Iterator[tuple[int, Frame, Frame]]:
     """(shot, source's frame, result's frame); raises `InputError` where one clip ends first."""
     plain = painted = 0
@@ -106,7 +116,13 @@ def _paired(sources: ClipReader, results: ClipReader) -> Iterator[tuple[int, Fra
         if given is not None and made is not None:
             yield *given, made
     if plain != painted:
-        raise InputError(
-            f"{results.path} has {painted} frames, {sources.path} {plain} in the part asked for; "
-            "name the part it was made from with --start, --end or --duration"
-        )
+        raise _uneven(sources, plain, results, painted)
+
+
+def _uneven(
+    sources: ClipReader, plain: int, results: ClipReader, painted: int, about: str = ""
+) -> InputError:
+    return InputError(
+        f"{results.path} has {about}{painted} frames, {sources.path} {about}{plain} in the part "
+        "asked for; name the part it was made from with --start, --end or --duration"
+    )
