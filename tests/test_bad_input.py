@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 
 from tests.conftest import TINY, Outcome, Vidstyle
 from tests.video.made_clips import make_clip, texture
+from vidstyle.errors import InputError
 
 QUICK = ("--steps", "1", *TINY)
 
@@ -207,7 +208,7 @@ def test_pictures_of_all_kinds_work(vidstyle: Vidstyle, tmp_path: Path, save) ->
         ("--report BAD/text.png", "exists already; pass --overwrite or another name with --report"),
         ("-y --report BAD", "not a regular file"),
         ("-y --report CLIP", "is also the clip"),
-        ("-o a.mp4 --report ./a.mp4", "is also the clip, a painting or the result"),
+        ("-o a.mp4 --report ./a.mp4", "is also the clip, a painting or a result"),
         ("--frobnicate", "No such option: --frobnicate; see vidstyle run --help"),
         ("more", "unexpected extra argument"),
         ("--steps", "requires an argument"),
@@ -310,6 +311,19 @@ def test_a_report_that_fails_late_leaves_the_clip(
     line = ("run", clip, "--style", painting, "-q", "--end", "0.02", "--report", "r.json")
     text = refusal(vidstyle(*line, *QUICK), status=1)
     assert "No space left on device" in text and "the clip itself is complete" in text
+    assert os.listdir() == ["clip-wave.mp4"]
+
+
+def test_a_result_that_cannot_be_measured_is_kept(
+    vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise InputError("planted")
+
+    monkeypatch.setattr("vidstyle.measure.measure_video", fail)
+    line = ("run", clip, "--style", painting, "-q", "--end", "0.02", "--report", "r.json")
+    text = refusal(vidstyle(*line, *QUICK), status=1)
+    assert text == "--report r.json: planted; the clip itself is complete"
     assert os.listdir() == ["clip-wave.mp4"]
 
 

@@ -25,11 +25,12 @@ from vidstyle.device import Compute
 from vidstyle.features import FEATURES
 from vidstyle.flow import FLOWS
 from vidstyle.frame import ClipInfo, ColourTags
+from vidstyle.measure import measure_video
 from vidstyle.render import FrameDone, Report, Started, Warned
 from vidstyle.settings import StyleSettings
 from vidstyle.video import probe
 
-COMMANDS = ("run", "image", "preview", "info")
+COMMANDS = ("run", "image", "preview", "measure", "info")
 QUICK = ("--steps", "1", *TINY)
 # FFV1 holds few frames back: the hidden file is soon there.
 SLOW = ("--codec", "ffv1", "--steps", "10", *TINY)
@@ -195,8 +196,9 @@ def test_a_finished_clip(vidstyle: Vidstyle, clip: Path, painting: Path) -> None
     assert {key: figures[key] for key in expected} == expected
     assert figures["frames_per_second"] == pytest.approx(5 / figures["seconds"], rel=0.01)
     assert figures["peak_memory_mb"] > 50 and figures["precision"] in ("fp32", "bf16")
-    assert figures["warp_error_ratio"] >= 0
-    assert all(isinstance(value, str | int | float) for value in figures.values())
+    measured = measure_video(target, clip, [painting])
+    assert {key: figures[key] for key in measured.figures} == pytest.approx(measured.figures)
+    assert figures["warp_error_series"] == pytest.approx(measured.series["warp_error_series"])
 
     opening, closing = done.err.splitlines()[0], done.err.splitlines()[-1]
     assert opening.startswith("clip.mp4: 64x48, 5 frames at ")
@@ -421,6 +423,11 @@ def test_the_closing_line(
     bar.close_with(replace(REPORT, warp_error_ratio=ratio))
     line = capsys.readouterr().err
     assert line == f"out.mp4: 64x48, 48 frames in 2 shots, 24.0 s (2.00 frames/s){words}\n"
+
+
+def test_the_verdict_names_a_drift() -> None:
+    assert progress.drift_warning(-16.3) == "; drifts by -16 levels"
+    assert progress.drift_warning(2.0) == ""
 
 
 @pytest.mark.parametrize(

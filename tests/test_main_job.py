@@ -6,8 +6,7 @@ import pytest
 
 import vidstyle
 from tests.bench.quality import judge
-from vidstyle.features import load_features
-from vidstyle.settings import ClipSettings
+from vidstyle.settings import ClipSettings, FeatureSettings
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -15,7 +14,7 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 def render_and_judge(target: Path, part: ClipSettings) -> dict:
     clip, painting = SAMPLES / "clip.mp4", SAMPLES / "scream.jpg"
     report = vidstyle.stylize_video(clip, [painting], target, part=part)
-    facts = judge(target, clip, painting, part, load_features())
+    facts = judge(target, clip, painting, part, FeatureSettings())
     assert facts["frames"] == report.frames
     assert report.warp_error_ratio == pytest.approx(facts["warp_error_ratio"], rel=0.5)
     return facts

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         VidstyleError,
     )
     from vidstyle.frame import ClipInfo, Frame
+    from vidstyle.measure.clips import FrameMeasured, measure_video
+    from vidstyle.measure.measurement import Measurement, WorstPair
+    from vidstyle.measure.plot import save_plot
     from vidstyle.render import (
         FrameDone,
         Report,
@@ -56,6 +59,9 @@ _HOMES = {
         "VidstyleError",
     ],
     "frame": ["ClipInfo", "Frame"],
+    "measure.clips": ["FrameMeasured", "measure_video"],
+    "measure.measurement": ["Measurement", "WorstPair"],
+    "measure.plot": ["save_plot"],
     "render": [
         "FrameDone",
         "Report",
@@ -88,8 +94,10 @@ __all__ = [
     "FeatureSettings",
     "Frame",
     "FrameDone",
+    "FrameMeasured",
     "FrameStyler",
     "InputError",
+    "Measurement",
     "OutputError",
     "OutputSettings",
     "Report",
@@ -99,7 +107,10 @@ __all__ = [
     "StyleSettings",
     "VidstyleError",
     "Warned",
+    "WorstPair",
     "make_styler",
+    "measure_video",
+    "save_plot",
     "stylize_frames",
     "stylize_image",
     "stylize_picture",

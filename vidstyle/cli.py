@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -27,6 +27,9 @@ from vidstyle.settings import (
     OutputSettings,
     StyleSettings,
 )
+
+if TYPE_CHECKING:
+    from vidstyle.measure import Measurement
 
 # The registries' names once more: read there, they would import torch before --help.
 # Farneback is left to the judging: a render held to it could not be judged by it.
@@ -192,7 +195,12 @@ Overwrite = Annotated[
     bool, _option("-y", "--overwrite", help="Replace an existing result.", panel="File")
 ]
 ReportFile = Annotated[
-    Path | None, _text("--report", "FILE", "Write the figures here, as JSON.", "File")
+    Path | None,
+    _text("--report", "FILE", "Measure the result and write its figures here, as JSON.", "File"),
+]
+Judge = Annotated[
+    str | None,
+    _choice("--features", FEATURES, "Judging network; else vgg19 if it is here, or lite.", "Look"),
 ]
 Quiet = Annotated[
     bool, _option("-q", "--quiet", help="Print warnings and errors only.", panel="Messages")
@@ -307,7 +315,7 @@ def run(
         from vidstyle.video import default_ending
 
         target = out or _default_target(clip, style, default_ending(clip, codec))
-        _check_report(report, overwrite, [target, clip, *style])
+        _check_figures("--report", report, overwrite, [target, clip, *style])
         result = stylize_video(
             clip,
             style,
@@ -321,7 +329,12 @@ def run(
         )
     progress.close_with(result)
     if report is not None:
-        _write_report(report, result.as_dict(), overwrite)
+        try:
+            measured = _measure(target, clip, style, part, None, quiet)
+        except VidstyleError as error:
+            raise VidstyleError(f"--report {report}: {error}; {_COMPLETE}") from error
+        facts = result.as_dict() | measured.as_dict()
+        _write_json("--report", report, facts, overwrite, f"; {_COMPLETE}")
 
 
 @_command
@@ -425,6 +438,116 @@ def preview(
     progress.close_with(str(target))
 
 
+@_command
+def measure(
+    result: Annotated[Path, typer.Argument(help="The clip to measure.", metavar="RESULT")],
+    source: Annotated[Path, _text("--source", "CLIP", "What it was made from.", "Part")],
+    style: Annotated[
+        list[Path] | None,
+        _text("--style", "IMAGE", "The painting, for style distances; repeat for several.", "Look"),
+    ] = None,
+    features: Judge = None,
+    weights: Weights = None,
+    start: Start = None,
+    end: End = None,
+    duration: Duration = None,
+    json_file: Annotated[
+        Path | None, _text("--json", "FILE|-", "Write all figures here; - prints them.", "File")
+    ] = None,
+    plot: Annotated[
+        Path | None, _text("--plot", "FILE.png", "Draw series, worst pair, x-t slices.", "File")
+    ] = None,
+    max_ratio: Annotated[
+        float | None,
+        _real("--max-ratio", "Exit with 1 if the warp error ratio is above this.", "Messages"),
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say how steady and how painted a clip is, whoever made it."""
+    part = _part(start, end, duration, None, 0)
+    styles = style or []
+    to_stdout = json_file == Path("-")
+    _check_max_ratio(max_ratio)
+    _check_plot(plot)
+    taken = [result, source, *styles]
+    _check_figures("--plot", plot, overwrite, taken)
+    if not to_stdout:
+        _check_figures("--json", json_file, overwrite, [*taken, plot] if plot else taken)
+    judge = _judge(features, weights)
+
+    measured = _measure(result, source, styles, part, judge, quiet)
+    if to_stdout:
+        print(_json(measured.as_dict()))
+    elif json_file is not None:
+        _write_json("--json", json_file, measured.as_dict(), overwrite)
+    if plot is not None:
+        from vidstyle.measure.plot import save_plot
+
+        save_plot(plot, measured, overwrite)
+    if not quiet and not to_stdout:
+        _print_measurement(measured)
+    if max_ratio is not None:
+        _hold_to(max_ratio, measured)
+
+
+def _measure(
+    result: Path,
+    source: Path,
+    styles: list[Path],
+    part: ClipSettings,
+    judge: FeatureSettings | None,
+    quiet: bool,
+) -> Measurement:
+    from vidstyle.progress import MeasureProgress
+
+    with MeasureProgress(quiet) as progress:
+        from vidstyle.measure import measure_video
+
+        return measure_video(result, source, styles, part=part, features=judge, on_event=progress)
+
+
+def _judge(name: str | None, weights: Path | None) -> FeatureSettings | None:
+    if weights is not None and name is None:
+        raise SettingsError(f"--weights {weights}: say whose they are, e.g. --features vgg19")
+    return FeatureSettings(name, weights) if name else None
+
+
+def _check_max_ratio(limit: float | None) -> None:
+    if limit is not None and not 0 < limit < math.inf:
+        raise SettingsError(f"--max-ratio {limit:g}: must be more than 0, e.g. 1.5")
+
+
+def _check_plot(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() != ".png":
+        raise SettingsError(f"--plot {path}: its name must end in .png")
+
+
+def _print_measurement(measured: Measurement) -> None:
+    from vidstyle.measure.table import table
+    from vidstyle.progress import drift_warning, verdict
+
+    for line in table(measured):
+        print(line)
+    if measured.ratio is not None:
+        drift = float(measured.figures.get("luminance_drift", 0.0))
+        print(f"{verdict(measured.ratio)}{drift_warning(drift)}")
+
+
+def _hold_to(limit: float, measured: Measurement) -> None:
+    if measured.ratio is None:
+        raise VidstyleError(
+            f"--max-ratio {limit:g}: {measured.result} has no two frames to compare; name a "
+            "longer clip"
+        )
+    if measured.ratio > limit:
+        raise VidstyleError(
+            f"{measured.result}: warp error ratio {measured.ratio:.3f} is above "
+            f"--max-ratio {limit:g}; worst between {measured.worst}; see it with --plot"
+        )
+
+
 def _still_look(steps: int, style: float, content: float, tv: float) -> StyleSettings:
     # No frame follows another, so no flow, and OpenCV is not needed.
     return StyleSettings(
@@ -482,34 +605,39 @@ def build_command() -> Any:
     return group
 
 
-def _check_report(path: Path | None, overwrite: bool, taken: list[Path]) -> None:
+_COMPLETE = "the clip itself is complete"
+
+
+def _check_figures(option: str, path: Path | None, overwrite: bool, taken: list[Path]) -> None:
     """Refused before any work: a place for the figures that could not be written after it."""
     from vidstyle.video.target import check_target
 
     if path is None:
         return
     if path.resolve() in [other.resolve() for other in taken]:
-        raise OutputError(f"--report {path}: is also the clip, a painting or the result; rename it")
-    check_target(path, overwrite, "--report")
+        raise OutputError(f"{option} {path}: is also the clip, a painting or a result; rename it")
+    check_target(path, overwrite, option)
 
 
-def _write_report(path: Path, facts: dict[str, object], overwrite: bool) -> None:
-    from vidstyle.video.target import PartialFile
-
+def _json(facts: dict[str, object]) -> str:
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in facts.items()
     }
-    partial = PartialFile(path, overwrite)
+    return json.dumps(finite, indent=2)
+
+
+def _write_json(
+    option: str, path: Path, facts: dict[str, object], overwrite: bool, comfort: str = ""
+) -> None:
+    from vidstyle.video.target import write_text
+
     try:
-        partial.path.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
-        partial.commit()
+        write_text(path, _json(facts) + "\n", overwrite)
     except OSError as error:
         raise EncodeError(
-            f"--report {path}: could not be written ({error.strerror}); the clip itself is complete"
+            f"{option} {path}: could not be written ({error.strerror}){comfort}"
         ) from error
-    finally:
-        partial.discard()
 
 
 class _Stopped(BaseException):

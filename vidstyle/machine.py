@@ -20,7 +20,7 @@ from vidstyle.flow import FLOWS
 from vidstyle.opencv import opencv
 from vidstyle.video.encoders import ENCODERS, quiet_libraries
 
-PACKAGES = ("torchvision", "av", "numpy", "pillow", "typer", "scenedetect")
+PACKAGES = ("torchvision", "av", "numpy", "pillow", "typer", "scenedetect", "matplotlib")
 
 
 def describe_machine() -> dict[str, object]:

@@ -11,12 +11,14 @@ import numpy as np
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import Frame
 from vidstyle.optimize import Step
-from vidstyle.render import Paths, load_paintings, make_styler, memory_errors, stylize_frames
+from vidstyle.render import make_styler, memory_errors, stylize_frames
 from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
 from vidstyle.video import (
     ClipReader,
+    Paths,
     check_not_source,
     check_picture_output,
+    load_paintings,
     probe,
     save_picture,
 )

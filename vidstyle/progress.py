@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:  # the bar is up before torch is
+    from vidstyle.measure import FrameMeasured
     from vidstyle.optimize import Step
     from vidstyle.render import Event, FrameDone, Report, Started
 
@@ -21,6 +22,7 @@ JUDGED_SECONDS = 60.0  # or so long, where frames are slow
 PACE = 20  # frames whose mean gives the rate
 # Warp error over the source's own. Each frame painted alone measures about 18.
 STEADY, FLICKERING = 1.5, 4.0
+DRIFTING = 4.0  # 8-bit levels where nothing moves: more than a source taken as unchanged may do
 SMALL = 320  # pixels: below it a cheaper size is no longer worth showing
 
 
@@ -187,16 +189,35 @@ class StepProgress(_Bar):
         self.say(f"{target}: written in {_duration(time.monotonic() - self.begun)}")
 
 
+class MeasureProgress(_Bar):
+    """Takes the events of measuring."""
+
+    def __call__(self, event: FrameMeasured) -> None:
+        done = event.index + 1
+        total = max(event.frames, done) if event.frames else None
+        self.show("measuring", f"frame {done}/{total}" if total else f"frame {done}", done, total)
+
+
 def _steady(report: Report) -> str:
     """How steady it is, in plain words and with the figure behind them."""
     ratio = report.warp_error_ratio
     if ratio is None:
         return ""
+    advice = "; try a higher --temporal-weight or --steps" if ratio > FLICKERING else ""
+    return f"; {verdict(ratio)}{advice}"
+
+
+def drift_warning(levels: float) -> str:
+    """What the warp error hardly sees: a change too slow to flicker."""
+    return f"; drifts by {levels:+.0f} levels" if abs(levels) > DRIFTING else ""
+
+
+def verdict(ratio: float) -> str:
+    """A warp error ratio in plain words."""
     if ratio <= STEADY:
-        return f"; steady: {ratio:.1f} x the source's own flicker"
-    if ratio <= FLICKERING:
-        return f"; slight flicker: {ratio:.1f} x the source's own"
-    return f"; flickers: {ratio:.1f} x the source's own; try a higher --temporal-weight or --steps"
+        return f"steady: {ratio:.1f} x the source's own flicker"
+    word = "slight flicker" if ratio <= FLICKERING else "flickers"
+    return f"{word}: {ratio:.1f} x the source's own"
 
 
 def _count(number: int, what: str) -> str:

@@ -19,7 +19,7 @@ from vidstyle.device import (
     device_name,
     keep_freed_memory,
 )
-from vidstyle.errors import DeviceMemoryError, InputError
+from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
 from vidstyle.frame import ClipInfo
@@ -36,16 +36,15 @@ from vidstyle.stylize import FrameStyler, OptimizingStyler, stylize_shots
 from vidstyle.video import (
     ClipReader,
     ClipWriter,
+    Paths,
     check_not_source,
     check_output,
     check_picture_output,
+    load_paintings,
     load_picture,
     save_picture,
     split_shots,
 )
-
-PAINTING_SIDE = 2048  # pixels: finer brush work than this is below every frame's resolution
-Paths = Sequence[Path | str]
 
 
 @dataclass(frozen=True)
@@ -206,13 +205,6 @@ def stylize_picture(
     )
     save_picture(Path(target), result, overwrite)
     return result
-
-
-def load_paintings(paths: Paths) -> list[np.ndarray]:
-    """Each (H, W, 3) float32 RGB in [0, 1]. Raises `InputError` where one is no picture."""
-    if isinstance(paths, (str, Path)):
-        raise InputError(f"{paths}: give the paintings as a list, [{str(paths)!r}]")
-    return [load_picture(Path(path), PAINTING_SIDE) for path in paths]
 
 
 def stylize_video(

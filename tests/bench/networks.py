@@ -14,9 +14,9 @@ from pathlib import Path
 
 from vidstyle.features import load_features
 from vidstyle.measure import JUDGE_SIDE, StyleJudge
-from vidstyle.render import load_paintings, stylize_image
+from vidstyle.render import stylize_image
 from vidstyle.settings import FeatureSettings
-from vidstyle.video import load_picture, save_picture
+from vidstyle.video import load_paintings, load_picture, save_picture
 
 
 def compare(photo: Path, painting: Path, weights: dict[str, Path | None], judge: Path) -> dict:

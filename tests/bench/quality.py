@@ -17,68 +17,32 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from vidstyle.features import TapNet, load_features
-from vidstyle.flow import load_flow
-from vidstyle.measure import StyleJudge, WarpError, native_side
-from vidstyle.render import load_paintings, stylize_video
-from vidstyle.settings import ClipSettings, StyleSettings
-from vidstyle.video import ClipReader, split_shots
+from vidstyle.measure import measure_video
+from vidstyle.render import stylize_video
+from vidstyle.settings import ClipSettings, FeatureSettings, StyleSettings
 
 HEADER = (
     "| clip | painting | frames | DIS ratio | Farneback ratio | style / source's | content "
     "| s/frame |\n|---|---|---|---|---|---|---|---|---|"
 )
-STYLE_EVERY = 8  # frames: style changes slowly, and VGG-19 is dear
 
 
-def judge(result: Path, source: Path, painting: Path, part: ClipSettings, net: TapNet) -> dict:
+def judge(
+    result: Path, source: Path, painting: Path, part: ClipSettings, features: FeatureSettings
+) -> dict:
     """Figures of an encoded result against the part of the source it was made from."""
-    warp_errors = {name: WarpError(load_flow(name)) for name in ("dis", "farneback")}
-    paintings = load_paintings([painting])
-    style, native = StyleJudge(net, paintings), None
-    distances: list[tuple[float, float, float, float]] = []
-    shots = -1
-    with ClipReader(source, part) as sources, ClipReader(result) as results:
-        for (shot, frame), made in zip(split_shots(sources), results, strict=True):
-            for error in warp_errors.values():
-                error.add(frame.image, made.image, new_shot=shot > shots)
-            shots = shot
-            if frame.index % STYLE_EVERY == 0:
-                native = native or StyleJudge(net, paintings, native_side(made.image))
-                distances.append(_distances(style, native, frame.image, made.image))
-    own, plain, content, at_native = np.mean(distances, axis=0)
-    return {
-        "frames": frame.index + 1,
-        "shots": shots + 1,
-        "warp_error": warp_errors["dis"].result,
-        "warp_error_source": warp_errors["dis"].source,
-        "warp_error_ratio": warp_errors["dis"].ratio,
-        "warp_error_ratio_farneback": warp_errors["farneback"].ratio,
-        "style_distance": float(own),
-        "style_distance_source": float(plain),
-        "style_distance_relative": float(own / plain),
-        "style_distance_native": float(at_native),
-        "style_distance_last": distances[-1][0],
-        "content_distance": float(content),
-        "style_judge": net.name,
-    }
-
-
-def _distances(
-    style: StyleJudge, native: StyleJudge, source: np.ndarray, made: np.ndarray
-) -> tuple[float, float, float, float]:
-    return (
-        style.style_distance(made),
-        style.style_distance(source),
-        style.content_distance(made, source),
-        native.style_distance(made),
-    )
+    measured = measure_video(result, source, [painting], part=part, features=features)
+    style = [value for value in measured.series["style_distance_series"] if value is not None]
+    return measured.figures | {"style_distance_last": style[-1]}
 
 
 def measure_pair(
-    clip: Path, painting: Path, part: ClipSettings, look: StyleSettings, net: TapNet, keep: Path
+    clip: Path,
+    painting: Path,
+    part: ClipSettings,
+    look: StyleSettings,
+    features: FeatureSettings,
+    keep: Path,
 ) -> dict:
     target = keep / f"{clip.stem}-{painting.stem}.mp4"
     target.unlink(missing_ok=True)
@@ -86,7 +50,7 @@ def measure_pair(
     facts = {"clip": clip.name, "painting": painting.name, **report.as_dict()}
     for name in ("source", "result"):
         del facts[name]
-    return facts | judge(target, clip, painting, part, net)
+    return facts | judge(target, clip, painting, part, features)
 
 
 def row(facts: dict) -> str:
@@ -109,7 +73,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the rendered clips")
     parser.add_argument("--out", type=Path, help="JSON to write")
     arguments = parser.parse_args()
-    net = load_features("vgg19", arguments.judge) if arguments.judge else load_features()
+    judged_by = FeatureSettings("vgg19", arguments.judge) if arguments.judge else FeatureSettings()
     part = ClipSettings(end=arguments.duration, size=arguments.size)
     name, *values = arguments.vary
     results = []
@@ -119,7 +83,7 @@ def main() -> None:
         for value in values or [None]:
             look = vary(name, value)
             for clip, painting in itertools.product(arguments.clips, arguments.style):
-                facts = measure_pair(clip, painting, part, look, net, keep)
+                facts = measure_pair(clip, painting, part, look, judged_by, keep)
                 results.append({"varied": name, "value": value} | facts)
                 print(f"| {value or 'default'} {row(facts)}", flush=True)
     if arguments.out:

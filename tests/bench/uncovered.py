@@ -22,10 +22,10 @@ from vidstyle.features import load_features
 from vidstyle.images import to_side, to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
 from vidstyle.preview import filmstrip
-from vidstyle.render import load_paintings, make_styler
+from vidstyle.render import make_styler
 from vidstyle.settings import ClipSettings
 from vidstyle.uncovered import fill_uncovered
-from vidstyle.video import ClipReader, save_picture
+from vidstyle.video import ClipReader, load_paintings, save_picture
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 

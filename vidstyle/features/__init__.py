@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import lite, vgg
 from vidstyle.features.taps import TapNet, check_taps
-from vidstyle.weights import fetch_weights, read_weights
+from vidstyle.weights import cached_file, fetch_weights, read_weights
 
-__all__ = ["FEATURES", "TapNet", "load_features"]
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
+__all__ = ["FEATURES", "TapNet", "at_hand", "load_features"]
 
 Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
 
@@ -45,11 +49,19 @@ def _load_vgg(name: str, deepest: str, content_default: str) -> Loader:
     return load
 
 
-def _fetch_vgg(name: str) -> dict[str, Tensor]:
+def _choice(name: str) -> WeightsEnum:
     from torchvision import models
 
-    choice = {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[name].IMAGENET1K_V1
-    return fetch_weights(name, choice, option="--weights", instead="--features lite")
+    return {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[name].IMAGENET1K_V1
+
+
+def _fetch_vgg(name: str) -> dict[str, Tensor]:
+    return fetch_weights(name, _choice(name), option="--weights", instead="--features lite")
+
+
+def at_hand(name: str) -> bool:
+    """Whether this VGG's weights are in torchvision's cache, so that nothing is downloaded."""
+    return cached_file(_choice(name)).is_file()
 
 
 FEATURES: dict[str, Loader] = {

@@ -1,7 +1,13 @@
 """Clips and pictures in and out: reader, writer, colour, shots."""
 
 from vidstyle.video.encoders import check_output, default_ending
-from vidstyle.video.picture import check_picture_output, load_picture, save_picture
+from vidstyle.video.picture import (
+    Paths,
+    check_picture_output,
+    load_paintings,
+    load_picture,
+    save_picture,
+)
 from vidstyle.video.reader import ClipReader, probe
 from vidstyle.video.shots import ShotDetector, split_shots
 from vidstyle.video.target import check_not_source
@@ -10,11 +16,13 @@ from vidstyle.video.writer import ClipWriter
 __all__ = [
     "ClipReader",
     "ClipWriter",
+    "Paths",
     "ShotDetector",
     "check_not_source",
     "check_output",
     "check_picture_output",
     "default_ending",
+    "load_paintings",
     "load_picture",
     "probe",
     "save_picture",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from vidstyle.errors import EncodeError, InputError, SettingsError
 from vidstyle.video.geometry import scaled_size
 from vidstyle.video.target import PartialFile, check_target
 
+Paths = Sequence[Path | str]
+
+PAINTING_SIDE: Final = 2048  # pixels: finer brush work is below every frame's resolution
 _SMALLEST: Final = 8  # pixels a side: below it there is no style to be seen
 _WIDE_MODES: Final = ("I", "F")  # as are "I;16", "I;16B", …: more than 8 bits, one channel
 _SAVED_AS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -53,6 +57,13 @@ def load_picture(path: Path, size: int | None = None) -> np.ndarray:
     if min(height, width) < _SMALLEST:
         raise InputError(f"{path}: {width}x{height} pixels; must be at least {_SMALLEST} a side")
     return _shrink(pixels, size)
+
+
+def load_paintings(paths: Paths) -> list[np.ndarray]:
+    """Each (H, W, 3) float32 RGB in [0, 1]. Raises `InputError` where one is no picture."""
+    if isinstance(paths, (str, Path)):
+        raise InputError(f"{paths}: give the paintings as a list, [{str(paths)!r}]")
+    return [load_picture(Path(path), PAINTING_SIDE) for path in paths]
 
 
 def save_picture(path: Path, image: np.ndarray, overwrite: bool = False) -> None:

@@ -67,6 +67,16 @@ class PartialFile:
         self.path.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str, overwrite: bool) -> None:
+    """A whole text file or none; raises `OutputError` as `check_target`, `OSError` if it fails."""
+    partial = PartialFile(path, overwrite)
+    try:
+        partial.path.write_text(text, encoding="utf-8")
+        partial.commit()
+    finally:
+        partial.discard()
+
+
 def _sync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
