@@ -21,7 +21,7 @@ from vidstyle.frame import Frame
 from vidstyle.images import check_image, resize, scaled, to_array, to_side, to_tensor
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
-from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
+from vidstyle.uncovered import blur, carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
 SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
@@ -31,6 +31,8 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
 HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
 HASTE = 3.0  # times the rate that is added where nothing is painted yet
+QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
+GRAIN = 1.5  # pixels
 HALF_STEPS = 3  # at half size for one at full: together not twice its price
 
 Size = tuple[int, int]
@@ -111,14 +113,28 @@ class Correspondence:
     trust: Tensor
 
 
+def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
+    """1 where nothing moves and the picture is as it was when `painted`, else down to 0.
+
+    There is nothing to do there, and the slow rest of a descent would be seen as drift.
+    """
+    still = (link.flow == 0).all(1, keepdim=True) * link.trust
+    change = blur(content - painted, GRAIN).abs().amax(1, keepdim=True)
+    return still * (2 - change / QUIET).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class _Past:
-    """What a frame leaves to the next: its picture, the result, Adam's moments at each size."""
+    """What a frame leaves to the next: its picture, the result, Adam's moments at each size.
+
+    `painted` is the source as it was when each pixel was last worked on.
+    """
 
     source: np.ndarray
     result: Tensor
     moments: dict[Size, Moments]
     maturity: Tensor
+    painted: Tensor
 
 
 class OptimizingStyler:
@@ -155,13 +171,15 @@ class OptimizingStyler:
         content = to_tensor(image, self.compute.device)
         if self.past is None:
             result, moments = self._first(content)
-            maturity = torch.ones_like(content[:, :1])
+            maturity, painted = torch.ones_like(content[:, :1]), content
         else:
             link = self._correspond(self.past.source, image)
             maturity = carry_maturity(warp(self.past.maturity, link.flow), link.trust)
-            result, moments = self._later(content, self.past, link, maturity)
+            rest = resting(content, self.past.painted, link) * maturity
+            result, moments = self._later(content, self.past, link, maturity, rest)
+            painted = torch.lerp(content, self.past.painted, rest)
         if self.flow is not None:
-            self.past = _Past(image, result, moments, ripened(maturity))
+            self.past = _Past(image, result, moments, ripened(maturity), painted)
         return to_array(result)
 
     def _check(self, image: np.ndarray) -> None:
@@ -204,17 +222,17 @@ class OptimizingStyler:
         return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
 
     def _later(
-        self, content: Tensor, past: _Past, link: Correspondence, maturity: Tensor
+        self, content: Tensor, past: _Past, link: Correspondence, maturity: Tensor, rest: Tensor
     ) -> tuple[Tensor, dict[Size, Moments]]:
         """Half size, then full, from the previous result along the flow and held to it.
 
-        What is not yet finished painting is held less and moves faster.
+        What is not yet finished painting is held less and moves faster; what rests stays.
         """
         carried = warp_sharp(past.result, link.flow)
         start, moments = fill_uncovered(content, carried, link.trust), {}
         for level, (size, steps, rate) in enumerate(self._levels(_size(content), maturity)):
             trust = _resize_map(link.trust * maturity, size)
-            haste = 1 + HASTE * (1 - _resize_map(maturity, size))
+            haste = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             goal = replace(
                 self._goal(resize(content, size)), carried=resize(carried, size), trust=trust
             )

@@ -18,8 +18,10 @@ from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
     COARSEST_SIDE,
     SOLVE_SIDE,
+    Correspondence,
     OptimizingStyler,
     falling,
+    resting,
     scales,
     solved_size,
     stylize_shots,
@@ -68,8 +70,33 @@ def test_a_still_shot_stays_as_it_is():
     work = styler()
     work.start_shot()
     first = work.next_frame(image)
-    later = [work.next_frame(image) for _ in range(4)][-1]
-    assert distance(first, later) < 0.02
+    noise = np.random.default_rng(1).normal(0, 1 / 255, (9, *image.shape)).astype(np.float32)
+    later = [work.next_frame((image + grain).clip(0, 1)) for grain in noise][-1]
+    assert distance(first, later) < 1 / 255
+
+
+def test_a_still_shot_follows_a_change_of_light():
+    image = panning(1)[0] * 0.5
+    work = styler()
+    work.start_shot()
+    first = work.next_frame(image)
+    later = [work.next_frame(image * light) for light in (1.1, 1.2, 1.3, 1.4)][-1]
+    assert distance(first, later) > 4 / 255
+
+
+def test_what_rests():
+    """Changes since a pixel was painted of 2, 4.5 and 9 levels; a pixel that moves; a doubt."""
+    shape = (1, 1, 40, 200)
+    flow, trust = torch.zeros(1, 2, 40, 200), torch.ones(shape)
+    flow[..., 120:160] = 1.0
+    trust[..., 160:] = 0
+    painted = torch.full((1, 3, 40, 200), 0.5)
+    content = painted.clone()
+    for left, levels in ((0, 2), (40, -4.5), (80, 9), (120, 0), (160, 0)):
+        content[:, 1, :, left : left + 40] += levels / 255
+    rest = resting(content, painted, Correspondence(flow, trust))
+    found = [float(rest[0, 0, 20, left + 20]) for left in range(0, 200, 40)]
+    assert found == pytest.approx([1, 0.5, 0, 0, 0], abs=1e-3)
 
 
 def test_a_shot_starts_afresh():

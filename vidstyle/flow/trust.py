@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidstyle.flow.warp import warp
+from vidstyle.flow.warp import STILL, warp
 
 # Negative before the blur, so that an occlusion bleeds outwards over its soft edge.
 OCCLUDED, UNSURE, TRUSTED = -1.0, 0.0, 1.0
@@ -37,7 +37,9 @@ def _outside(flow: Tensor) -> Tensor:
     _, _, height, width = flow.shape
     x = torch.arange(width, device=flow.device).view(1, 1, 1, -1) + flow[:, :1]
     y = torch.arange(height, device=flow.device).view(1, 1, -1, 1) + flow[:, 1:]
-    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+    # A still frame's flow is not quite 0: its border is not outside.
+    edge = STILL
+    return (x < -edge) | (x > width - 1 + edge) | (y < -edge) | (y > height - 1 + edge)
 
 
 def _squared(field: Tensor) -> Tensor:
