@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +87,16 @@ def parse_time(option: str, text: str) -> float:
     for part in text.split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames a second, exactly; 23.976, 29.97 and the like are n·1000/1001, as everywhere."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise SettingsError(f"--fps {text}: write a number, such as 24 or 24000/1001") from None
+    ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
+    return ntsc if rate != round(rate) and abs(rate - ntsc) < Fraction(1, 100) else rate
 
 
 def _number(option: str, kind: type[int] | type[float]) -> Callable[[str], int | float]:
@@ -165,6 +176,9 @@ TvWeight = Annotated[float, _real("--tv-weight", "Pull towards smoothness.", "Lo
 TemporalWeight = Annotated[
     float, _real("--temporal-weight", "Pull towards the frame before: more is steadier.", "Look")
 ]
+Strength = Annotated[
+    float, _real("--strength", "Share of the painting: 0 is the source, 1 all paint.", "Look")
+]
 FlowName = Annotated[
     str, _choice("--flow", FLOWS, "Motion estimate; none paints each frame alone.", "Look")
 ]
@@ -173,6 +187,10 @@ Start = Annotated[
 ]
 End = Annotated[str | None, _text("--end", "T", "Moment to stop before.", "Part")]
 Duration = Annotated[str | None, _text("--duration", "T", "Length, instead of --end.", "Part")]
+Fps = Annotated[
+    str | None,
+    _text("--fps", "F", "Frame rate of an image sequence, e.g. 24, 23.976, 24000/1001.", "Part"),
+]
 Count = Annotated[int, _whole("--count", "Frames to show.", "Part")]
 Device = Annotated[str, _text("--device", "NAME", "auto, cpu, cuda or cuda:N.", "Machine")]
 Precision = Annotated[
@@ -221,7 +239,12 @@ Verbose = Annotated[
 
 
 def _part(
-    start: str | None, end: str | None, duration: str | None, size: int | None, threads: int
+    start: str | None,
+    end: str | None,
+    duration: str | None,
+    size: int | None,
+    threads: int,
+    fps: str | None,
 ) -> ClipSettings:
     begin = parse_time("--start", start) if start else 0.0
     if end and duration:
@@ -232,7 +255,8 @@ def _part(
         if length == 0:
             raise SettingsError(f"--duration {duration}: must be more than 0")
         stop = begin + length
-    return ClipSettings(start=begin, end=stop, size=size, threads=threads)
+    rate = parse_rate(fps) if fps else None
+    return ClipSettings(start=begin, end=stop, size=size, threads=threads, fps=rate)
 
 
 def _features(
@@ -245,7 +269,9 @@ def _features(
 
 
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
-    return Path(f"{source.stem}-{styles[0].stem}{ending}")
+    # shot.%04d.exr gives shot-scream.mp4.
+    name = source.stem.partition("%")[0].rstrip("._-") or source.stem
+    return Path(f"{name}-{styles[0].stem}{ending}")
 
 
 @_command
@@ -265,9 +291,11 @@ def run(
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
     temporal_weight: TemporalWeight = _DEFAULT["temporal_weight"],
     flow: FlowName = _DEFAULT["flow"],
+    strength: Strength = _DEFAULT["strength"],
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    fps: Fps = None,
     device: Device = _DEFAULT["device"],
     precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
@@ -281,9 +309,16 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Stylise a clip, steadily, sound and all."""
-    part = _part(start, end, duration, size, threads)
+    part = _part(start, end, duration, size, threads, fps)
     look = StyleSettings(
-        steps, first_steps, style_weight, content_weight, tv_weight, temporal_weight, flow
+        steps,
+        first_steps,
+        style_weight,
+        content_weight,
+        tv_weight,
+        temporal_weight,
+        flow,
+        strength,
     )
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
@@ -379,6 +414,7 @@ def preview(
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    fps: Fps = None,
     device: Device = _DEFAULT["device"],
     precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
@@ -388,7 +424,7 @@ def preview(
     verbose: Verbose = False,
 ) -> None:
     """Show a few frames, source above result, before a long render."""
-    part = _part(start, end, duration, size, threads)
+    part = _part(start, end, duration, size, threads, fps)
     look = _still_look(first_steps, style_weight, content_weight, tv_weight)
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)

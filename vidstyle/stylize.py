@@ -152,6 +152,9 @@ class OptimizingStyler:
     def next_frame(self, image: np.ndarray) -> np.ndarray:
         """Raises `InputError` for a picture too small, or unlike the one before in size."""
         self._check(image)
+        strength = np.float32(self.settings.strength)
+        if strength == 0:
+            return image
         content = to_tensor(image, self.compute.device)
         if self.past is None:
             result, moments = self._first(content)
@@ -162,7 +165,7 @@ class OptimizingStyler:
             result, moments = self._later(content, self.past, link, maturity)
         if self.flow is not None:
             self.past = _Past(image, result, moments, ripened(maturity))
-        return to_array(result)
+        return (1 - strength) * image + strength * to_array(result)
 
     def _check(self, image: np.ndarray) -> None:
         check_image(image)
