@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vidstyle import __version__
 from vidstyle.device import (
     Compute,
     choose_device,
@@ -237,6 +239,7 @@ def stylize_video(
         # First the encoder, which may be refused, then the network, which takes its time.
         with ClipWriter(target, reader.info, output, part) as writer:
             styler = make_styler(styles, look, features, compute, on_event)
+            writer.comment = _comment(paintings, styler)
             on_event(Started(reader.info, styler.compute, reader.expected_frames))
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
@@ -247,6 +250,17 @@ def stylize_video(
         if reader.corrupt_packets:
             _warn([f"{clip}: skipped {reader.corrupt_packets} broken packets"], on_event)
     return _report(writer, reader, styler, tally, time.perf_counter() - begun)
+
+
+def _comment(paintings: Paths, styler: OptimizingStyler) -> str:
+    """What made a result, for its own tags: one line that can be read by eye and as JSON."""
+    used = {
+        "paintings": [Path(painting).name for painting in paintings],
+        "features": styler.optimizer.net.name,
+        **asdict(styler.settings),
+        "precision": styler.compute.precision,
+    }
+    return f"vidstyle {__version__} {json.dumps(used)}"
 
 
 @dataclass

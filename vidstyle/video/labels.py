@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import av
 from av.container import InputContainer
+from av.stream import Stream
 
 from vidstyle.video.target import url
 
@@ -90,10 +91,16 @@ def _others(clip: InputContainer) -> tuple[str, ...]:
     data = [
         f"data stream {number}"
         for number, stream in enumerate(clip.streams.data, 1)
-        if "timecode" not in stream.metadata
+        if "timecode" not in stream.metadata and not repeats_chapters(stream, clip)
     ]
     attached = [f"attachment {n}" for n in range(1, len(clip.streams.attachments) + 1)]
     return (*pictures, *data, *attached)
+
+
+def repeats_chapters(stream: Stream, clip: InputContainer) -> bool:
+    """Whether it is the track of titles that mp4 and mov keep beside their chapters."""
+    titles = len(clip.chapters())
+    return titles > 0 and stream.frames == titles and not stream.disposition
 
 
 @dataclass(frozen=True)

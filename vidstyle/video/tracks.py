@@ -11,12 +11,13 @@ from typing import Final, Protocol, cast
 import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
+from vidstyle.video.labels import repeats_chapters
 from vidstyle.video.target import url
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
@@ -130,8 +131,9 @@ class Tracks:
         self._finished: set[int] = set()
         for number, stream in enumerate(self._source.streams.audio, 1):
             self._add(stream, number)
-        for number, lines in enumerate(_subtitles(self._source), 1):
-            self._add_lines(lines, number)
+        for number, lines in enumerate(self._source.streams.subtitles, 1):
+            if not repeats_chapters(lines, self._source):
+                self._add_lines(lines, number)
         self._packets = self._trimmed()
         self._next: av.Packet | None = None
 
@@ -260,16 +262,6 @@ class Tracks:
 
     def _leave_out(self, what: str) -> None:
         self._warnings.append(f"{what} is left out: {self._container.muxer} cannot hold it")
-
-
-def _subtitles(source: InputContainer) -> list[SubtitleStream]:
-    """Without the track that repeats the chapters' titles in mp4 and mov."""
-    titles = len(source.chapters())
-    return [
-        stream
-        for stream in source.streams.subtitles
-        if not (titles and stream.frames == titles and not stream.disposition)
-    ]
 
 
 def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | SubtitleStream) -> None:

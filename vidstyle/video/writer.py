@@ -53,6 +53,7 @@ class ClipWriter:
       elsewhere they stay upright.
 
     `warnings` collects, one line each, what the result could not take over from the source.
+    `comment`, set before the first frame, goes to the result's tags, after the source's own.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
     """
@@ -63,13 +64,12 @@ class ClipWriter:
         info: ClipInfo,
         settings: OutputSettings | None = None,
         clip: ClipSettings | None = None,
-        comment: str = "",
     ) -> None:
         self.path = Path(path)
         self.info = info
         self.warnings: list[str] = []
         self._clip = clip
-        self._comment = comment
+        self.comment = ""
         self._labels = Labels.of(info.path)
         settings = settings or OutputSettings()
         self._plan = check_output(self.path, settings, info)
@@ -218,10 +218,6 @@ class ClipWriter:
         lost = list(labels.others)
         if container.tags:
             self._container.metadata.update(labels.tags)
-            if self._comment:
-                theirs = labels.tags.get("comment", labels.tags.get("COMMENT"))
-                comment = f"{theirs}\n{self._comment}" if theirs else self._comment
-                self._container.metadata["comment"] = comment
         elif labels.timecode:
             lost.append("the timecode")
         if container.sound is None:
@@ -317,14 +313,17 @@ class ClipWriter:
             self._origin = seconds - self._number(seconds) * self._time_base
         end = self._clip.end if self._clip is not None else None
         until = None if end is None else first + exact_seconds(end)
-        self._label_times(seconds, self._origin if whole else seconds, until)
+        self._label_part(seconds, self._origin if whole else seconds, until)
         if self._tracks is not None:
             self._tracks.start(self._origin, None if whole else seconds, until)
 
-    def _label_times(self, seconds: Fraction, begin: Fraction, until: Fraction | None) -> None:
-        """Chapters from `begin` to `until`, and the timecode of the frame at `seconds`."""
+    def _label_part(self, seconds: Fraction, begin: Fraction, until: Fraction | None) -> None:
+        """The comment, chapters from `begin` to `until`, the timecode of the frame at `seconds`."""
         container, info = self._plan.container, self.info
         assert self._origin is not None
+        if container.tags and self.comment:
+            theirs = [text for key, text in self._labels.tags.items() if key.lower() == "comment"]
+            self._container.metadata["comment"] = "\n".join([*theirs, self.comment])
         if container.chapters:
             self._container.set_chapters(self._labels.between(begin, until, self._origin))
         timecode = Timecode.parse(self._labels.timecode or "", info.rate)
