@@ -269,8 +269,9 @@ def _features(
 
 
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
-    # shot.%04d.exr gives shot-scream.mp4.
-    name = source.stem.partition("%")[0].rstrip("._-") or source.stem
+    name = source.stem
+    if not source.exists():  # shot.%04d.exr gives shot-scream.mp4
+        name = name.partition("%")[0].rstrip("._-") or name
     return Path(f"{name}-{styles[0].stem}{ending}")
 
 

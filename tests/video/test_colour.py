@@ -118,7 +118,7 @@ def test_open_tags_follow_convention(size: tuple, given: tuple, settled: tuple) 
     assert (tags.matrix, tags.primaries, tags.transfer) == settled
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (8, "linear"), (9, "log")])
 def test_hdr_is_refused(transfer: int, name: str) -> None:
     with pytest.raises(InputError, match=name):
         settle_tags(ColourTags(9, 9, transfer, False), 1920, 1080)

@@ -43,26 +43,32 @@ class FrameToRgb:
             alpha = resized(np.clip(np.nan_to_num(light[..., -1:]), 0, 1), self._size)
             light = light[..., :-1]
         picture = resized(to_srgb_curve(light).astype(np.float32), self._size)
-        return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))), alpha
+        return (picture.repeat(3, axis=-1) if picture.shape[-1] == 1 else picture), alpha
 
     def _from_levels(self, frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray | None]:
         layout = PixelLayout(frame.format.name)
-        levels = self._levels(frame, layout)
-        alpha = levels[..., -1:] / np.float32(layout.top) if layout.has_alpha else None
         affine, offset = self._affine(layout)
+        # Scaled after alpha is applied, or hidden colours would bleed over the edges.
+        size = (frame.width, frame.height) if layout.has_alpha else self._size
+        levels = self._levels(frame, layout, size)
         picture = np.clip(levels[..., : len(affine)] @ affine + offset, 0, 1)
-        return (picture if alpha is None else picture * alpha), alpha
+        if not layout.has_alpha:
+            return picture, None
+        alpha = np.clip(levels[..., -1:] / np.float32(layout.top), 0, 1)
+        return resized(picture * alpha, self._size), resized(alpha, self._size)
 
-    def _levels(self, frame: av.VideoFrame, layout: PixelLayout) -> np.ndarray:
-        """(H, W, planes) float32 at the wanted size, in the frame's own levels."""
-        if layout.whole and (frame.width, frame.height) == self._size:
+    def _levels(
+        self, frame: av.VideoFrame, layout: PixelLayout, size: tuple[int, int]
+    ) -> np.ndarray:
+        """(H, W, planes) float32 at (width, height), in the frame's own levels."""
+        if layout.whole and (frame.width, frame.height) == size:
             return np.stack(read_planes(frame), axis=-1).astype(np.float32)
         if layout.is_rgb:
             # As Y'CbCr, or swscale would scale them through a matrix of its own.
             as_yuv = layout.planar.replace("gbr", "yuv").replace("p", "444p")
             frame = make_frame(read_planes(frame), as_yuv)
         kind = "gray" if layout.is_grey else "yuva444p" if layout.has_alpha else "yuv444p"
-        planes = read_planes(resample(self._reformatter, frame, f"{kind}16le", self._size))
+        planes = read_planes(resample(self._reformatter, frame, f"{kind}16le", size))
         return np.stack(planes, axis=-1) * np.float32(2.0 ** (layout.depth - _DEEP))
 
     def _affine(self, layout: PixelLayout) -> tuple[np.ndarray, np.ndarray]:

@@ -111,7 +111,9 @@ ENCODERS: Final = {
     "prores_ks": Encoder(
         quality=None, options={"profile": "hq", "vendor": "apl0"}, states_range=False
     ),
-    "dnxhd": Encoder(quality=None, states_range=False, only_709=True),
+    "dnxhd": Encoder(
+        quality=None, options={"profile": "dnxhr_hq"}, states_range=False, only_709=True
+    ),
     "ffv1": Encoder(quality=None, options={"level": "3", "slicecrc": "1"}, lossless=True),
     "gif": Encoder(quality=None),
     "png": Encoder(quality=None, lossless=True),
@@ -131,11 +133,10 @@ ENCODERS: Final = {
     "av1_nvenc": Encoder(quality="cq", crf=24, top=63, options={"rc": "vbr"}),
 }
 _OTHER: Final = Encoder(quality=None, states_range=False)
-# By layout, where an encoder has several; the others know no such thing.
+# Where a layout wants another than the encoder's usual one.
 _PROFILES: Final = {
     ("prores_ks", "yuv444p10le"): "4444",
     ("prores_ks", "yuva444p10le"): "4444",
-    ("dnxhd", "yuv422p"): "dnxhr_hq",
     ("dnxhd", "yuv422p10le"): "dnxhr_hqx",
     ("dnxhd", "yuv444p10le"): "dnxhr_444",
     ("dnxhd", "gbrp10le"): "dnxhr_444",

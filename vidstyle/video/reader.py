@@ -262,10 +262,14 @@ class ClipReader:
         for frame in self._timed(since):
             for picture in fields.feed(frame):
                 yield _Picture(picture, cast(int, picture.pts))
-            if fields.active and _INTERLACED not in self.warnings:
-                self.warnings.append(_INTERLACED)
+            if fields.active:
+                self._warn_once(_INTERLACED)
         for picture in fields.finish():
             yield _Picture(picture, cast(int, picture.pts))
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _timed(self, since: int | None) -> Iterator[av.VideoFrame]:
         clock = _Clock(since, max(1, round(1 / (_rate(self._stream) * self._time_base))))
@@ -328,6 +332,12 @@ class ClipReader:
         return ImageSequence(self.path).unbroken()
 
     def _frame(self, picture: _Picture, index: int) -> Frame:
+        first, frame = self._first.frame, picture.frame
+        if (frame.width, frame.height) != (first.width, first.height):
+            self._warn_once(
+                "the pictures' size changes within the clip: "
+                f"all are scaled to the first's {first.width}x{first.height}"
+            )
         try:
             image, alpha = self._to_rgb(picture.frame)
         except (av.FFmpegError, ValueError) as error:

@@ -206,7 +206,8 @@ class ClipWriter:
         self._stream = self._add_stream()
         self._open_encoder()
         self._tracks: Tracks | None = None
-        if self._clip is not None and self._plan.container.sound is not None:
+        pictures_only = self._plan.container.sound is None or self.info.first_number is not None
+        if self._clip is not None and not pictures_only:
             self._tracks = Tracks(
                 self.info.path, self._container, self._plan.container, self.warnings
             )
