@@ -128,12 +128,14 @@ class Tracks:
         self._origin = Fraction(0)
         self._since: Fraction | None = None
         self._until: Fraction | None = None
-        self._finished: set[int] = set()
         for number, stream in enumerate(self._source.streams.audio, 1):
             self._add(stream, number)
         for number, lines in enumerate(self._source.streams.subtitles, 1):
             if not repeats_chapters(lines, self._source):
                 self._add_lines(lines, number)
+        # Subtitles are far between: waiting for the next would read on and on.
+        sound = {stream.index for stream in self._source.streams.audio} & set(self._tracks)
+        self._awaited = sound or set(self._tracks)
         self._packets = self._trimmed()
         self._next: av.Packet | None = None
 
@@ -172,8 +174,8 @@ class Tracks:
                 self._cut(packet)
             begin = _begin(packet)
             if self._until is not None and begin >= self._until:
-                self._finished.add(packet.stream_index)
-                if len(self._finished) == len(self._tracks):
+                self._awaited.discard(packet.stream_index)
+                if not self._awaited:
                     return
             elif not self._too_early(packet, begin):
                 yield packet
@@ -194,7 +196,7 @@ class Tracks:
         try:
             yield from self._source.demux(*streams)
         except av.FFmpegError as error:
-            self._warnings.append(f"the sound breaks off: {error.strerror}")
+            self._warnings.append(f"sound and subtitles break off: {error.strerror}")
 
     def _too_early(self, packet: av.Packet, begin: Fraction) -> bool:
         if self._since is not None:
@@ -246,8 +248,7 @@ class Tracks:
         if _holds(self._container, stream):
             copy = self._output.add_stream_from_template(stream)
             self._tracks[stream.index] = _Copied(copy, name)
-        elif target is not None and name in _TEXT:
-            stream.codec_context.open(strict=False)  # its header is the encoder's
+        elif target is not None and _is_text(stream):
             copy = cast(SubtitleStream, self._output.add_stream(target))
             copy.codec_context.subtitle_header = stream.codec_context.subtitle_header
             self._tracks[stream.index] = _Rewritten(stream.codec_context, copy)
@@ -262,6 +263,17 @@ class Tracks:
 
     def _leave_out(self, what: str) -> None:
         self._warnings.append(f"{what} is left out: {self._container.muxer} cannot hold it")
+
+
+def _is_text(stream: SubtitleStream) -> bool:
+    """Also opens its decoder, whose header is the encoder's."""
+    if stream.codec_context.codec.canonical_name not in _TEXT:
+        return False
+    try:
+        stream.codec_context.open(strict=False)
+    except (av.FFmpegError, ValueError):
+        return False
+    return stream.codec_context.subtitle_header is not None
 
 
 def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | SubtitleStream) -> None:

@@ -104,8 +104,10 @@ class ClipWriter:
             self._finish()
 
     def write(self, frame: Frame, source: Frame | None = None, kept: float = 0.0) -> None:
-        """`frame` is encoded. Where a share `kept` of it is `source` unchanged, that share gets
-        the samples of `source.coded` to the last bit, if the result holds samples of their kind.
+        """Encode a frame. `kept` is the share of it that is `source`, unpainted.
+
+        That share has the samples of `source.coded` to the last bit, not what is left of them
+        after R'G'B', where the result's pixel format is the source's and nothing was scaled.
         """
         if frame.image.shape != (self.info.height, self.info.width, 3):
             raise ValueError(
@@ -183,7 +185,7 @@ class ClipWriter:
         if bits == 8 < self.info.bit_depth and plan.container.muxer != "gif":
             self.warnings.append(
                 f"{self.info.bit_depth} bits a sample become 8, dithered: {plan.codec} takes no "
-                "more; --codec libx265 keeps 10"
+                "more; libx265 and libsvtav1 keep 10"
             )
         if bits > 8 and plan.codec == "libx264":
             self.warnings.append(
