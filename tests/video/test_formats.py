@@ -128,6 +128,8 @@ def test_every_way_through(
         assert abs(drift) <= result.tick
     lost = given.has_alpha and not info.has_alpha
     assert any("transparency" in warning for warning in writer.warnings) == lost
+    nameless = result.codec in ("gif", "tiff", "exr") and source.tags.primaries == 9
+    assert any("colour primaries 9" in warning for warning in writer.warnings) == nameless
     _check_layout(source, result, info.pix_fmt, given.has_alpha)
     _check_tags(source, result, info.colour)
     _check_pictures(before, after, source, result)
@@ -152,14 +154,18 @@ def _check_layout(source: Source, result: Result, pix_fmt: str, alpha: bool) -> 
 
 def _check_tags(source: Source, result: Result, colour: ColourTags) -> None:
     if result.codec in ("gif", "tiff", "exr"):
-        return  # their files have no place for tags: read as sRGB
+        assert colour == ColourTags(0, 1, 13, True)  # no place for tags: read as sRGB
+        return
     given = source.tags
     expected = (given.primaries, given.transfer)
     if given.matrix == 0 and result.codec not in ("png", "ffv1"):
         expected = (1, 1)
         assert colour.matrix == 1
-    elif result.codec in ("png", "dnxhd"):
-        assert colour.matrix == (0 if result.codec == "png" else colour.matrix)
+    elif result.codec == "png":
+        expected = (given.primaries, 13)
+        assert colour.matrix == 0
+    elif result.codec == "dnxhd":
+        assert colour.matrix == 1
     else:
         assert colour.matrix == given.matrix
     assert (colour.primaries, colour.transfer) == expected

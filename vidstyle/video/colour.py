@@ -6,7 +6,6 @@ light (float formats, as EXR holds) is brought to the sRGB curve, and back where
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,8 @@ from vidstyle.frame import ColourTags
 # FFmpeg's codes; the same numbers stand in files (ITU-T H.273).
 RGB, BT709, UNSPECIFIED, BT470BG, SMPTE170M, BT2020 = 0, 1, 2, 5, 6, 9
 SRGB = 13
+# What pictures are looked at alike in, tagged so or not at all.
+_LIKE_SRGB: Final = (1, 6, 14, 15)
 _OPEN: Final = (0, UNSPECIFIED, 3)  # what says nothing, as primaries or transfer
 _REFUSED_CURVES: Final = {
     8: ("linear light", "encode it with the sRGB or BT.709 curve first"),
@@ -95,9 +96,14 @@ def _conventional_matrix(width: int, height: int) -> int:
 
 
 def output_tags(tags: ColourTags, rgb: bool) -> ColourTags:
-    """The tags of a result, in R'G'B' if `rgb`: the source's where both are alike, else BT.709."""
+    """The tags of a result: the source's where both are Y'CbCr or both R'G'B'.
+
+    Y'CbCr of R'G'B' is BT.709; of Y'CbCr, R'G'B' (which `rgb` asks for) is sRGB where players
+    show video's curve as that.
+    """
     if rgb:
-        return replace(tags, matrix=RGB, full_range=True)
+        transfer = SRGB if tags.transfer in _LIKE_SRGB else tags.transfer
+        return ColourTags(RGB, tags.primaries, transfer, full_range=True)
     return ColourTags(BT709, 1, 1, False) if tags.matrix == RGB else tags
 
 

@@ -46,7 +46,7 @@ class Encoder:
     pixels' shape, which mkv, webm and avi would else lose. `states_range`: its files say when
     levels fill the full range; `only_709`: they are always read as BT.709. `lossless`: keeps the
     source's pixel format where it can. `alpha`: carries it in the formats that have it.
-    `most_bits`: of a sample, unless asked for more.
+    `most_bits`: of a sample, unless asked for more. `untagged`: its files do not name colours.
     """
 
     quality: str | None = "crf"
@@ -62,6 +62,7 @@ class Encoder:
     lossless: bool = False
     alpha: bool = True
     most_bits: int = 32
+    untagged: bool = False
 
 
 _PICTURES: Final = ("png", "tiff", "exr")
@@ -115,10 +116,12 @@ ENCODERS: Final = {
         quality=None, options={"profile": "dnxhr_hq"}, states_range=False, only_709=True
     ),
     "ffv1": Encoder(quality=None, options={"level": "3", "slicecrc": "1"}, lossless=True),
-    "gif": Encoder(quality=None),
+    "gif": Encoder(quality=None, untagged=True),
     "png": Encoder(quality=None, lossless=True),
-    "tiff": Encoder(quality=None, options={"compression_algo": "lzw"}, lossless=True),
-    "exr": Encoder(quality=None, options={"compression": "zip16"}, lossless=True),
+    "tiff": Encoder(
+        quality=None, options={"compression_algo": "lzw"}, lossless=True, untagged=True
+    ),
+    "exr": Encoder(quality=None, options={"compression": "zip16"}, lossless=True, untagged=True),
     "h264_nvenc": Encoder(
         quality="cq",
         crf=19,

@@ -28,6 +28,7 @@ from vidstyle.video.reader import exact_seconds
 from vidstyle.video.target import PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
 
+_USUAL_PRIMARIES: Final = (1, 5, 6)  # too close to sRGB's to be missed
 _LEAST_TIMESCALE: Final = 1000  # mp4's own default for its edit lists
 
 
@@ -228,6 +229,8 @@ class ClipWriter:
             lost += ["the subtitles"] * labels.subtitles
         if labels.chapters and not container.chapters:
             lost.append("the chapters")
+        if self._plan.encoder.untagged and self._colour.primaries not in _USUAL_PRIMARIES:
+            lost.append(f"colour primaries {self._colour.primaries}")
         if lost:
             self.warnings.append(f"left out of {ending}: {', '.join(lost)}")
 
