@@ -22,7 +22,7 @@ def through(image: np.ndarray, tags: ColourTags, layout: str) -> np.ndarray:
 @pytest.mark.parametrize("full_range", [False, True])
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize(
-    "layout", ["yuv420p", "nv12", "yuv444p", "yuv422p10le", "yuv420p10le", "yuv444p12le"]
+    "layout", ["yuv420p", "nv12", "p010le", "yuv444p", "yuv422p10le", "yuv420p10le", "yuv444p12le"]
 )
 def test_a_round_trip_has_no_bias(layout: str, matrix: int, full_range: bool) -> None:
     tags = ColourTags(matrix, 1, 1, full_range)
