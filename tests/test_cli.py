@@ -14,13 +14,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import pytest
 import torch
 from PIL import Image
 
 from tests.conftest import TINY, Vidstyle
 from tests.video.made_clips import click_time, make_clip, picture_times, real_clip
-from vidstyle import cli, progress
+from vidstyle import __version__, cli, progress
 from vidstyle.device import Compute
 from vidstyle.features import FEATURES
 from vidstyle.flow import FLOWS
@@ -277,6 +278,32 @@ def test_names_of_all_kinds(vidstyle: Vidstyle, clip: Path, painting: Path, name
     assert picture_times(made.absolute()) == [0]
     assert vidstyle("run", *options, "-o", "./out: 2.mp4", "--", name).status == 0
     assert sorted(os.listdir()) == sorted([name, str(made), "out: 2.mp4"])
+
+
+def test_image_sequences_go_in_and_out(vidstyle: Vidstyle, painting: Path) -> None:
+    for number in (1001, 1002, 1003):
+        Image.new("RGB", (64, 48), (number - 900, 40, 90)).save(f"shot.{number}.png")
+    options = ("shot.%04d.png", "--style", painting, "--flow", "none", "-q", *QUICK)
+    refused = vidstyle("run", *options)
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "--fps 24" in refused.err
+    assert vidstyle("run", *options, "--fps", "nan").status == 2
+    assert vidstyle("run", *options, "--fps", "1e400").status == 2
+    assert vidstyle("run", *options, "--fps", "23.976").status == 0
+    rate = Fraction(24000, 1001)
+    assert picture_times(Path("shot-wave.mp4")) == [index / rate for index in range(3)]
+    assert vidstyle("run", *options, "--fps", "24", "-o", "out.%04d.exr").status == 0
+    assert sorted(Path().glob("out.*")) == [Path(f"out.{n}.exr") for n in (1001, 1002, 1003)]
+
+
+def test_settings_are_kept_in_the_result(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
+    options = ("--style", painting, "--end", "0.02", "-o", "a.mp4", "--tv-weight", "0.25")
+    assert vidstyle("run", clip, *options, *QUICK).status == 0
+    with av.open("a.mp4") as made:
+        name, version, used = made.metadata["comment"].split(" ", 2)
+    assert (name, version) == ("vidstyle", __version__)
+    assert json.loads(used)["tv_weight"] == 0.25
+    assert json.loads(used)["paintings"] == ["wave.png"]
 
 
 def test_overwrite_replaces(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:

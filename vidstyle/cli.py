@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,6 +92,16 @@ def parse_time(option: str, text: str) -> float:
     return seconds
 
 
+def parse_rate(text: str) -> Fraction:
+    """Frames a second, exactly; 23.976, 29.97 and the like are n·1000/1001, as everywhere."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise SettingsError(f"--fps {text}: write a number, such as 24 or 24000/1001") from None
+    ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
+    return ntsc if rate != round(rate) and abs(rate - ntsc) < Fraction(1, 100) else rate
+
+
 def _number(option: str, kind: type[int] | type[float]) -> Callable[[str], int | float]:
     def parse(text: str) -> int | float:
         try:
@@ -168,6 +179,9 @@ TvWeight = Annotated[float, _real("--tv-weight", "Pull towards smoothness.", "Lo
 TemporalWeight = Annotated[
     float, _real("--temporal-weight", "Pull towards the frame before: more is steadier.", "Look")
 ]
+Strength = Annotated[
+    float, _real("--strength", "Share of the painting: 0 is the source, 1 all paint.", "Look")
+]
 FlowName = Annotated[
     str, _choice("--flow", FLOWS, "Motion estimate; none paints each frame alone.", "Look")
 ]
@@ -179,6 +193,10 @@ Start = Annotated[
 ]
 End = Annotated[str | None, _text("--end", "T", "Moment to stop before.", "Part")]
 Duration = Annotated[str | None, _text("--duration", "T", "Length, instead of --end.", "Part")]
+Fps = Annotated[
+    str | None,
+    _text("--fps", "F", "Frame rate of an image sequence, e.g. 24, 23.976, 24000/1001.", "Part"),
+]
 Count = Annotated[int, _whole("--count", "Frames to show.", "Part")]
 Device = Annotated[str, _text("--device", "NAME", "auto, cpu, cuda or cuda:N.", "Machine")]
 Precision = Annotated[
@@ -232,7 +250,12 @@ Verbose = Annotated[
 
 
 def _part(
-    start: str | None, end: str | None, duration: str | None, size: int | None, threads: int
+    start: str | None,
+    end: str | None,
+    duration: str | None,
+    size: int | None,
+    threads: int,
+    fps: str | None,
 ) -> ClipSettings:
     begin = parse_time("--start", start) if start else 0.0
     if end and duration:
@@ -243,7 +266,8 @@ def _part(
         if length == 0:
             raise SettingsError(f"--duration {duration}: must be more than 0")
         stop = begin + length
-    return ClipSettings(start=begin, end=stop, size=size, threads=threads)
+    rate = parse_rate(fps) if fps else None
+    return ClipSettings(start=begin, end=stop, size=size, threads=threads, fps=rate)
 
 
 def _features(
@@ -256,7 +280,10 @@ def _features(
 
 
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
-    return Path(f"{source.stem}-{styles[0].stem}{ending}")
+    name = source.stem
+    if not source.exists():  # shot.%04d.exr gives shot-scream.mp4
+        name = name.partition("%")[0].rstrip("._-") or name
+    return Path(f"{name}-{styles[0].stem}{ending}")
 
 
 @_command
@@ -277,9 +304,11 @@ def run(
     temporal_weight: TemporalWeight = _DEFAULT["temporal_weight"],
     flow: FlowName = _DEFAULT["flow"],
     flow_weights: FlowWeights = None,
+    strength: Strength = _DEFAULT["strength"],
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    fps: Fps = None,
     device: Device = _DEFAULT["device"],
     precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
@@ -293,7 +322,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Stylise a clip, steadily, sound and all."""
-    part = _part(start, end, duration, size, threads)
+    part = _part(start, end, duration, size, threads, fps)
     look = StyleSettings(
         steps,
         first_steps,
@@ -303,6 +332,7 @@ def run(
         temporal_weight,
         flow,
         flow_weights,
+        strength,
     )
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
@@ -403,6 +433,7 @@ def preview(
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    fps: Fps = None,
     device: Device = _DEFAULT["device"],
     precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
@@ -412,7 +443,7 @@ def preview(
     verbose: Verbose = False,
 ) -> None:
     """Show a few frames, source above result, before a long render."""
-    part = _part(start, end, duration, size, threads)
+    part = _part(start, end, duration, size, threads, fps)
     look = _still_look(first_steps, style_weight, content_weight, tv_weight)
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
@@ -451,6 +482,7 @@ def measure(
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    fps: Fps = None,
     json_file: Annotated[
         Path | None, _text("--json", "FILE|-", "Write all figures here; - prints them.", "File")
     ] = None,
@@ -466,7 +498,7 @@ def measure(
     verbose: Verbose = False,
 ) -> None:
     """Say how steady and how painted a clip is, whoever made it."""
-    part = _part(start, end, duration, None, 0)
+    part = _part(start, end, duration, None, 0, fps)
     styles = style or []
     to_stdout = json_file == Path("-")
     _check_max_ratio(max_ratio)

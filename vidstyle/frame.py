@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import av
 
 
 @dataclass(frozen=True)
@@ -14,13 +18,17 @@ class Frame:
     """One picture of a clip, upright.
 
     `image` is (H, W, 3) float32 RGB in [0, 1], values as the source's transfer curve left them.
-    `pts * time_base` is the presentation time in seconds on the source's clock.
+    `pts * time_base` is the presentation time in seconds on the source's clock. Where the source
+    is transparent, `alpha` is (H, W, 1) float32 in [0, 1] and `image` lies over black. `coded` is
+    the picture as decoded, neither turned nor scaled: a neutral result takes its exact samples.
     """
 
     image: np.ndarray
     index: int
     pts: int
     time_base: Fraction
+    alpha: np.ndarray | None = None
+    coded: av.VideoFrame | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.float32:
@@ -60,7 +68,8 @@ class ClipInfo:
     (counter-clockwise, a multiple of 90), then `mirrored`; the writer restores both. `colour` is
     settled: what the headers leave open is filled in by convention. `frames` and `seconds` are of
     the whole clip. `first_pts` is its first frame's and `origin_pts` the moment its earliest
-    stream begins, both in `time_base`.
+    stream begins, both in `time_base`. `bit_depth` 32 is float. `first_number` is that of an image
+    sequence's first file; `None` is a clip.
     """
 
     path: Path
@@ -80,3 +89,5 @@ class ClipInfo:
     mirrored: bool = False
     first_pts: int = 0
     origin_pts: int = 0
+    has_alpha: bool = False
+    first_number: int | None = None

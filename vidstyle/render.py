@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vidstyle import __version__
 from vidstyle.device import (
     Compute,
     choose_device,
@@ -232,17 +234,37 @@ def stylize_video(
     check_not_source(target, map(Path, [clip, *paintings]))
     check_output(target, output)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
-        styler = make_styler(styles, look, features, compute, on_event)
-        on_event(Started(reader.info, styler.compute, reader.expected_frames))
+        # First the encoder, which may be refused, then the network, which takes its time.
         with ClipWriter(target, reader.info, output, part) as writer:
+            styler = make_styler(styles, look, features, compute, on_event)
+            writer.comment = _comment(paintings, styler)
+            on_event(Started(reader.info, styler.compute, reader.expected_frames))
             # What cannot be carried over is known now, not after hours of work.
-            early = [*writer.warnings]
+            early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
             tally = _pass_frames(reader, styler, writer, begun, on_event)
-        _warn(writer.warnings[len(early) :], on_event)
+        late = [*reader.warnings, *writer.warnings]
+        _warn([message for message in late if message not in early], on_event)
         if reader.corrupt_packets:
             _warn([f"{clip}: skipped {reader.corrupt_packets} broken packets"], on_event)
     return _report(writer, reader, styler, tally, time.perf_counter() - begun)
+
+
+def _comment(paintings: Paths, styler: OptimizingStyler) -> str:
+    """What made a result, for its own tags: one line that can be read by eye and as JSON."""
+    used = {
+        "paintings": [Path(painting).name for painting in paintings],
+        "features": styler.optimizer.net.name,
+        **asdict(styler.settings),
+        "precision": styler.compute.precision,
+    }
+    return f"vidstyle {__version__} {json.dumps(used, default=_file_name)}"
+
+
+def _file_name(path: object) -> str:
+    """The one kind of value that JSON lacks; folders are nobody else's business."""
+    assert isinstance(path, Path)
+    return path.name
 
 
 @dataclass
@@ -261,7 +283,7 @@ def _pass_frames(
 ) -> _Tally:
     tally = _Tally(steadiness=WarpError(styler.flow) if styler.flow else None)
     for shot, source, result in stylize_shots(split_shots(reader), styler):
-        writer.write(result)
+        writer.write(result, source, 1 - styler.settings.strength)
         if tally.steadiness is not None:
             tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
         tally.frames, tally.shots = result.index + 1, shot + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vidstyle.errors import SettingsError
@@ -30,13 +31,14 @@ class ClipSettings:
     """Which part of the source, and how large. Times in seconds from the clip's first frame.
 
     `size` is the long side of the result in pixels; it never enlarges. `threads` is the decoder's;
-    0 lets FFmpeg choose.
+    0 lets FFmpeg choose. `fps` is an image sequence's frame rate, exactly; clips have their own.
     """
 
     start: float = 0.0
     end: float | None = None
     size: int | None = None
     threads: int = 0
+    fps: Fraction | None = None
 
     def __post_init__(self) -> None:
         _require_number("--start", self.start, 0, 1e7)
@@ -47,6 +49,9 @@ class ClipSettings:
             )
         if self.size is not None:
             _require_number("--size", self.size, 16, 16384)
+        if self.fps is not None:
+            within = Fraction(1, 100) <= self.fps <= 1000
+            _require(within, "--fps", self.fps, "between 0.01 and 1000")
         _require_number("--threads", self.threads, 0, 1024)
 
 
@@ -98,8 +103,9 @@ class StyleSettings:
 
     `steps` are spent on each frame at full size, after three times as many at half size (a
     quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
-    `flow_weights` are `raft`'s; without them torchvision fetches some. Defaults were chosen from
-    the tables in tests/bench/results/README.md.
+    `flow_weights` are `raft`'s; without them torchvision fetches some. `strength` blends linearly:
+    0 is the source, 1 the painting. Defaults were chosen from the tables in
+    tests/bench/results/README.md.
     """
 
     steps: int = 3
@@ -110,6 +116,7 @@ class StyleSettings:
     temporal_weight: float = 200.0
     flow: str = "dis"
     flow_weights: Path | None = None
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         _require_number("--steps", self.steps, 1, 10000)
@@ -122,3 +129,4 @@ class StyleSettings:
             self.flow_weights,
             "left out with --flow none",
         )
+        _require_number("--strength", self.strength, 0, 1)

@@ -168,6 +168,9 @@ class OptimizingStyler:
     def next_frame(self, image: np.ndarray) -> np.ndarray:
         """Raises `InputError` for a picture too small, or unlike the one before in size."""
         self._check(image)
+        strength = np.float32(self.settings.strength)
+        if strength == 0:
+            return image
         content = to_tensor(image, self.compute.device)
         if self.past is None:
             result, moments = self._first(content)
@@ -180,7 +183,7 @@ class OptimizingStyler:
             painted = torch.lerp(content, self.past.painted, rest)
         if self.flow is not None:
             self.past = _Past(image, result, moments, ripened(maturity), painted)
-        return to_array(result)
+        return (1 - strength) * image + strength * to_array(result)
 
     def _check(self, image: np.ndarray) -> None:
         check_image(image)

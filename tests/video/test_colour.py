@@ -7,20 +7,22 @@ import pytest
 from tests.video.made_clips import flat, gradient
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import ColourTags
-from vidstyle.video.colour import FrameToRgb, PixelLayout, RgbToFrame, settle_tags
+from vidstyle.video.colour import settle_tags
+from vidstyle.video.convert import FrameToRgb, RgbToFrame
+from vidstyle.video.planes import PixelLayout, writable_layout
 
 BT709 = ColourTags(1, 1, 1, False)
 
 
 def through(image: np.ndarray, tags: ColourTags, layout: str) -> np.ndarray:
     frame = RgbToFrame(tags, PixelLayout(layout))(image)
-    return FrameToRgb(tags, image.shape[1], image.shape[0])(frame)
+    return FrameToRgb(tags, image.shape[1], image.shape[0])(frame)[0]
 
 
 @pytest.mark.parametrize("full_range", [False, True])
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize(
-    "layout", ["yuv420p", "nv12", "yuv444p", "yuv422p10le", "yuv420p10le", "yuv444p12le"]
+    "layout", ["yuv420p", "nv12", "p010le", "yuv444p", "yuv422p10le", "yuv420p10le", "yuv444p12le"]
 )
 def test_a_round_trip_has_no_bias(layout: str, matrix: int, full_range: bool) -> None:
     tags = ColourTags(matrix, 1, 1, full_range)
@@ -63,7 +65,7 @@ def test_full_range_white_and_black_stay(layout: str, size: tuple[int, int]) -> 
         frame = av.VideoFrame(64, 48, layout)
         for index, plane in enumerate(frame.planes):
             np.frombuffer(plane, np.uint8)[:] = 128 if index else level
-        picture = FrameToRgb(tags, *size)(frame)
+        picture, _ = FrameToRgb(tags, *size)(frame)
         assert picture.shape == (size[1], size[0], 3)
         np.testing.assert_allclose(picture * 255, level, atol=0.1)
 
@@ -73,10 +75,12 @@ def test_alpha_lies_over_black() -> None:
         frame = av.VideoFrame(64, 48, "yuva420p")
         for plane, level in zip(frame.planes, (235, 128, 128, 102), strict=True):
             np.frombuffer(plane, np.uint8)[:] = level
-        picture = FrameToRgb(BT709, *size)(frame)
+        picture, cover = FrameToRgb(BT709, *size)(frame)
         np.testing.assert_allclose(picture, 102 / 255, atol=0.003)
+        assert cover is not None
+        np.testing.assert_allclose(cover, 102 / 255, atol=1e-6)
     rgba = np.full((48, 64, 4), (200, 100, 50, 51), np.uint8)
-    picture = FrameToRgb(ColourTags(0, 1, 1, True), 64, 48)(
+    picture, _ = FrameToRgb(ColourTags(0, 1, 1, True), 64, 48)(
         av.VideoFrame.from_ndarray(rgba, "rgba")
     )
     np.testing.assert_allclose(picture[5, 5] * 255, (40, 20, 10), atol=0.01)
@@ -93,7 +97,7 @@ def test_ten_bits_are_not_cut_to_eight() -> None:
 def test_shrinking_does_not_alias() -> None:
     checks = np.indices((256, 256)).sum(0)[..., None].repeat(3, 2) % 2
     frame = RgbToFrame(BT709, PixelLayout("yuv444p"))(checks.astype(np.float32))
-    small = FrameToRgb(BT709, 100, 100)(frame)[8:-8, 8:-8]
+    small = FrameToRgb(BT709, 100, 100)(frame)[0][8:-8, 8:-8]
     np.testing.assert_allclose(small, 0.5, atol=0.01)
 
 
@@ -114,13 +118,13 @@ def test_open_tags_follow_convention(size: tuple, given: tuple, settled: tuple) 
     assert (tags.matrix, tags.primaries, tags.transfer) == settled
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (8, "linear"), (9, "log")])
 def test_hdr_is_refused(transfer: int, name: str) -> None:
     with pytest.raises(InputError, match=name):
         settle_tags(ColourTags(9, 9, transfer, False), 1920, 1080)
 
 
-@pytest.mark.parametrize("name", ["pal8", "yuva420p", "nonsense", "gray", "yuvj420p"])
+@pytest.mark.parametrize("name", ["nonsense", "yuvj420p", "monob", "rgb8", "ya8", "xyz12le"])
 def test_layouts_that_cannot_be_filled_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"--pix-fmt {name}"):
-        PixelLayout(name)
+        writable_layout(name)

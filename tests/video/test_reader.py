@@ -156,6 +156,19 @@ def test_colours_are_decoded_by_the_tags(tmp_path: Path, pix_fmt: str, tags: tup
     np.testing.assert_allclose(only.image[20, 20], expected, atol=0.002)
 
 
+def test_a_change_of_size_is_said(tmp_path: Path) -> None:
+    small = make_clip(tmp_path / "a.ts", 5)
+    large = make_clip(tmp_path / "b.ts", 5, size=(96, 64), pix_fmt="yuv444p")
+    both = tmp_path / "c.ts"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    with ClipReader(both) as reader:
+        frames = list(reader)
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 10
+    assert abs(frames[-1].image[40, 50, 1] * 255 - (40 + 4 * 4)) < 6
+    (warning,) = reader.warnings
+    assert "64x48" in warning
+
+
 def test_hdr_is_refused_by_name(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", 2, pix_fmt="yuv420p10le", tags=(9, 9, 16, 1))
     with pytest.raises(InputError, match=r"a\.mkv: HDR video \(PQ"):

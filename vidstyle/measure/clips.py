@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vidstyle.measure.measurement import Measurement
 from vidstyle.measure.tally import Tally
 from vidstyle.settings import ClipSettings, FeatureSettings
 from vidstyle.video import ClipReader, Paths, load_paintings, probe, split_shots
+from vidstyle.video.sequence import ImageSequence
 
 SHAPES_DIFFER = 0.02  # of a side: beyond what rounding to even sides explains
 LEAST_SIZE = 16  # pixels: the reader scales to no less
@@ -43,15 +45,18 @@ def measure_video(
     """How steady and how painted `result` is, measured against the `source` it was made from.
 
     Any two clips of one shape and with equally many frames will do, whoever made them. `part` says
-    which part of the source; it is read at the result's size. `features` names the judging
+    which part of the source; it is read at the result's size. Its `fps` is that of whichever of the
+    two is an image sequence. `features` names the judging
     network, else VGG-19 where torchvision's weights are on this machine, else `lite`. `baseline`
     is an earlier `warp_error_series`: the worst pair is then the one that has grown most since.
     Streams: memory does not grow with the clips' length. Raises `InputError` where the two do not
     fit together, and as `ClipReader` does.
     """
+    part = part or ClipSettings()
     tally = Tally(load_judge(features), load_paintings(paintings), baseline)
-    with ClipReader(Path(result)) as results:
-        fitted = _fitted_part(Path(source), part or ClipSettings(), results.info)
+    with ClipReader(Path(result), ClipSettings(fps=_rate(result, part))) as results:
+        part = replace(part, fps=_rate(source, part))
+        fitted = _fitted_part(Path(source), part, results.info)
         with ClipReader(Path(source), fitted) as sources:
             _check_shapes(sources, results)
             _check_lengths(sources, results)
@@ -59,6 +64,10 @@ def measure_video(
                 tally.add(shot, _fitted(given.image, made), made)
                 on_event(FrameMeasured(made.index, results.expected_frames))
     return tally.measurement(str(result), str(source))
+
+
+def _rate(clip: Path | str, part: ClipSettings) -> Fraction | None:
+    return part.fps if ImageSequence.of(Path(clip)) else None
 
 
 def load_judge(features: FeatureSettings | None) -> TapNet:

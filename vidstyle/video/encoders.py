@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import av
-from av.video.codeccontext import VideoCodecContext
 
 from vidstyle.errors import SettingsError
+from vidstyle.frame import ClipInfo
 from vidstyle.settings import OutputSettings
-from vidstyle.video.colour import PixelLayout
-from vidstyle.video.target import check_target
+from vidstyle.video.planes import PixelLayout, writable_layout
+from vidstyle.video.sequence import ImageSequence
+from vidstyle.video.target import check_sequence_target, check_target
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,19 @@ class Container:
     """An ending's muxer and its usual encoders.
 
     `exact_times`: keeps any time base, rotations and edits. `copied`: the sound codecs that
-    players expect in it; `None` means all that the muxer takes.
+    players expect in it; `None` means all that the muxer takes. `tags`: says more of itself than
+    its streams do, `chapters` also where they begin. `numbered`: a file a frame.
     """
 
     muxer: str
     video: str
-    sound: str
+    sound: str | None = None
+    subtitles: str | None = None
     exact_times: bool = False
     copied: frozenset[str] | None = None
+    tags: bool = True
+    chapters: bool = True
+    numbered: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,10 @@ class Encoder:
     """`quality` is the name of the crf-like option, `crf` our default on its scale up to `top`.
 
     `even_sides`: refuses odd ones in subsampled layouts. `states_aspect`: its own bytes give the
-    pixels' shape, which mkv, webm and avi would else lose.
+    pixels' shape, which mkv, webm and avi would else lose. `states_range`: its files say when
+    levels fill the full range; `only_709`: they are always read as BT.709. `lossless`: keeps the
+    source's pixel format where it can. `alpha`: carries it in the formats that have it.
+    `most_bits`: of a sample, unless asked for more. `untagged`: its files do not name colours.
     """
 
     quality: str | None = "crf"
@@ -49,18 +57,36 @@ class Encoder:
     tag: str | None = None
     even_sides: bool = False
     states_aspect: bool = False
+    states_range: bool = True
+    only_709: bool = False
+    lossless: bool = False
+    alpha: bool = True
+    most_bits: int = 32
+    untagged: bool = False
+
+
+_PICTURES: Final = ("png", "tiff", "exr")
+
+
+def _pictures(codec: str) -> Container:
+    return Container("image2", codec, tags=False, chapters=False, numbered=True)
 
 
 # The muxer takes Vorbis and PCM in mp4 as well, but hardly any player does.
 _IN_MP4: Final = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 _IN_AVI: Final = frozenset({"mp3", "mp2", "ac3", "aac", "pcm_s16le", "pcm_u8"})
 CONTAINERS: Final = {
-    ".mp4": Container("mp4", "libx264", "aac", exact_times=True, copied=_IN_MP4),
-    ".m4v": Container("mp4", "libx264", "aac", exact_times=True, copied=_IN_MP4),
-    ".mov": Container("mov", "libx264", "aac", exact_times=True),
-    ".mkv": Container("matroska", "libx264", "aac"),
-    ".webm": Container("webm", "libvpx-vp9", "libopus"),
-    ".avi": Container("avi", "libx264", "libmp3lame", copied=_IN_AVI),
+    ".mp4": Container("mp4", "libx264", "aac", "mov_text", exact_times=True, copied=_IN_MP4),
+    ".m4v": Container("mp4", "libx264", "aac", "mov_text", exact_times=True, copied=_IN_MP4),
+    ".mov": Container("mov", "libx264", "aac", "mov_text", exact_times=True),
+    ".mkv": Container("matroska", "libx264", "aac", "subrip"),
+    ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt"),
+    ".avi": Container("avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False),
+    ".gif": Container("gif", "gif", tags=False, chapters=False),
+    ".png": _pictures("png"),
+    ".tif": _pictures("tiff"),
+    ".tiff": _pictures("tiff"),
+    ".exr": _pictures("exr"),
 }
 ENCODERS: Final = {
     # Without mbtree=0 the same frames give different bytes from run to run.
@@ -68,13 +94,13 @@ ENCODERS: Final = {
         crf=16, options={"x264-params": "mbtree=0"}, even_sides=True, states_aspect=True
     ),
     "libx264rgb": Encoder(crf=16, options={"x264-params": "mbtree=0"}),
-    # Apple's players know HEVC in mp4 only as hvc1.
     "libx265": Encoder(
         crf=18,
         options={"x265-params": "log-level=error"},
-        tag="hvc1",
+        tag="hvc1",  # Apple's players know HEVC in mp4 only so
         even_sides=True,
         states_aspect=True,
+        alpha=False,  # listed, but not built in
     ),
     "libsvtav1": Encoder(crf=24, top=63, whole_crf=True, options={"preset": "8"}),
     "libvpx-vp9": Encoder(
@@ -83,18 +109,44 @@ ENCODERS: Final = {
         whole_crf=True,
         options={"deadline": "good", "cpu-used": "4", "row-mt": "1"},
     ),
-    "prores_ks": Encoder(quality=None, options={"profile": "hq", "vendor": "apl0"}),
-    "ffv1": Encoder(quality=None, options={"level": "3", "slicecrc": "1"}),
+    "prores_ks": Encoder(
+        quality=None, options={"profile": "hq", "vendor": "apl0"}, states_range=False
+    ),
+    "dnxhd": Encoder(
+        quality=None, options={"profile": "dnxhr_hq"}, states_range=False, only_709=True
+    ),
+    "ffv1": Encoder(quality=None, options={"level": "3", "slicecrc": "1"}, lossless=True),
+    "gif": Encoder(quality=None, untagged=True),
+    "png": Encoder(quality=None, lossless=True),
+    "tiff": Encoder(
+        quality=None, options={"compression_algo": "lzw"}, lossless=True, untagged=True
+    ),
+    "exr": Encoder(quality=None, options={"compression": "zip16"}, lossless=True, untagged=True),
     "h264_nvenc": Encoder(
-        quality="cq", crf=19, options={"rc": "vbr"}, even_sides=True, states_aspect=True
+        quality="cq",
+        crf=19,
+        options={"rc": "vbr"},
+        even_sides=True,
+        states_aspect=True,
+        most_bits=8,  # few cards do more
     ),
     "hevc_nvenc": Encoder(
         quality="cq", crf=21, options={"rc": "vbr"}, tag="hvc1", even_sides=True, states_aspect=True
     ),
+    "av1_nvenc": Encoder(quality="cq", crf=24, top=63, options={"rc": "vbr"}),
+}
+_OTHER: Final = Encoder(quality=None, states_range=False)
+# Where a layout wants another than the encoder's usual one.
+_PROFILES: Final = {
+    ("prores_ks", "yuv444p10le"): "4444",
+    ("prores_ks", "yuva444p10le"): "4444",
+    ("dnxhd", "yuv422p10le"): "dnxhr_hqx",
+    ("dnxhd", "yuv444p10le"): "dnxhr_444",
+    ("dnxhd", "gbrp10le"): "dnxhr_444",
 }
 _KNOWN: Final = "libx264, libx265, libsvtav1, libvpx-vp9, prores_ks, ffv1"
-# First choice that an encoder takes: what plays everywhere, then what its users expect.
-_USUAL_LAYOUTS: Final = ("yuv420p", "yuv422p10le", "yuv422p", "yuv444p", "gbrp", "bgr0")
+# The first choice is what plays everywhere, then what an encoder's users expect.
+_USUAL_CHROMA: Final = ("yuv420p", "yuv422p", "yuv444p", "gbrp", "gray")
 
 
 @dataclass(frozen=True)
@@ -110,34 +162,41 @@ class Plan:
     @property
     def options(self) -> dict[str, str]:
         options = dict(self.encoder.options)
+        profile = _PROFILES.get((self.codec, self.layout.name))
+        if profile is not None:
+            options["profile"] = profile
         if self.encoder.quality is not None and self.crf is not None:
             options[self.encoder.quality] = f"{self.crf:g}"
         return options
 
 
-def check_output(path: Path, settings: OutputSettings) -> Plan:
-    """All that can be refused before the first frame: target, ending, codec, layout, crf.
+def check_output(path: Path, settings: OutputSettings, info: ClipInfo | None = None) -> Plan:
+    """All that can be refused before the encoder is opened: target, ending, codec, layout, crf.
 
-    Raises `OutputError` for the target and `SettingsError` for the rest. Opens the encoder once,
-    so that one whose hardware is missing is refused too.
+    `info` is the source's, for the pixel format that suits it. Raises `OutputError` for the target
+    and `SettingsError` for the rest.
     """
     container = container_for(path)
     codec = _codec(settings.codec or container.video)
-    encoder = ENCODERS.get(codec.name, Encoder(quality=None))
+    encoder = ENCODERS.get(codec.name, _OTHER)
     _check_held(codec, container, path)
-    layout = _layout(codec, settings.pix_fmt)
+    layout = _layout(codec, encoder, settings.pix_fmt, info)
     plan = Plan(container, codec.name, encoder, layout, _crf(codec.name, encoder, settings.crf))
-    check_target(path, settings.overwrite)
-    _try_to_open(plan)
+    check = check_sequence_target if container.numbered else check_target
+    check(path, settings.overwrite)
     return plan
 
 
 def container_for(path: Path) -> Container:
-    try:
-        return CONTAINERS[path.suffix.lower()]
-    except KeyError:
-        endings = ", ".join(CONTAINERS)
-        raise SettingsError(f"{path}: its name must end in one of {endings}") from None
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None:
+        raise SettingsError(f"{path}: its name must end in one of {', '.join(CONTAINERS)}")
+    if container.numbered and ImageSequence.of(path) is None:
+        raise SettingsError(
+            f"{path}: a sequence's name needs a place for the number, "
+            f"such as {path.stem}.%04d{path.suffix}"
+        )
+    return container
 
 
 def _codec(name: str) -> av.Codec:
@@ -159,22 +218,48 @@ def _check_held(codec: av.Codec, container: Container, path: Path) -> None:
 
 
 def _is_held(codec: av.Codec, container: Container) -> bool:
+    if container.numbered:
+        return codec.name == container.video
     with av.open(io.BytesIO(), "w", format=container.muxer) as muxer:
         return codec.name in muxer.supported_codecs
 
 
-def _layout(codec: av.Codec, name: str | None) -> PixelLayout:
+def _layout(
+    codec: av.Codec, encoder: Encoder, name: str | None, info: ClipInfo | None
+) -> PixelLayout:
     offered = [entry.name for entry in codec.video_formats or ()]
     if name is not None:
-        layout = PixelLayout(name)
+        layout = writable_layout(name)
         if offered and name not in offered:
             choice = ", ".join(offered[:12])
             raise SettingsError(f"--pix-fmt {name}: {codec.name} takes {choice}")
         return layout
-    for usual in _USUAL_LAYOUTS:
-        if usual in offered:
-            return PixelLayout(usual)
-    raise SettingsError(f"--codec {codec.name}: takes no usual pixel format; use one of {_KNOWN}")
+    usual = [layout for layout in map(PixelLayout, offered) if layout.is_writable]
+    if codec.name in _PICTURES:
+        usual = [layout for layout in usual if layout.is_rgb or layout.is_grey]
+    if not usual:
+        raise SettingsError(
+            f"--codec {codec.name}: takes no usual pixel format; use one of {_KNOWN}"
+        )
+    return min(usual, key=lambda layout: _unfit(layout, encoder, info))
+
+
+def _unfit(layout: PixelLayout, encoder: Encoder, info: ClipInfo | None) -> tuple[object, ...]:
+    """Smallest for the layout that loses least of the source, then the most usual one."""
+    depth = min(info.bit_depth if info else 8, encoder.most_bits)
+    alpha = info is not None and info.has_alpha and encoder.alpha
+    same = info is not None and layout.planar == PixelLayout(info.pix_fmt).planar
+    opaque = layout.planar.replace("yuva", "yuv").replace("gbrap", "gbrp")
+    place = [opaque.startswith(chroma) for chroma in (*_USUAL_CHROMA, "")].index(True)
+    return (
+        layout.is_grey and not (encoder.lossless and same),
+        layout.has_alpha != alpha,
+        max(0, depth - layout.depth),
+        not (encoder.lossless and same),
+        layout.depth,
+        layout.name == "pal8",
+        place,
+    )
 
 
 def _crf(codec: str, encoder: Encoder, asked: float | None) -> float | None:
@@ -187,22 +272,6 @@ def _crf(codec: str, encoder: Encoder, asked: float | None) -> float | None:
     if encoder.whole_crf and asked != int(asked):
         raise SettingsError(f"--crf {asked:g}: must be a whole number for {codec}")
     return asked
-
-
-def _try_to_open(plan: Plan) -> None:
-    context = cast(VideoCodecContext, av.CodecContext.create(plan.codec, "w"))
-    context.width, context.height = 256, 144  # hardware refuses very small pictures
-    context.pix_fmt = plan.layout.name
-    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
-    context.options = plan.options
-    quiet_libraries()
-    try:
-        context.open()
-    except (av.FFmpegError, ValueError) as error:
-        raise SettingsError(
-            f"--codec {plan.codec}: cannot be opened on this machine with "
-            f"--pix-fmt {plan.layout.name}; use {plan.container.video}"
-        ) from error
 
 
 def quiet_libraries() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 
 def scaled_size(width: int, height: int, size: int | None) -> tuple[int, int]:
@@ -21,6 +22,18 @@ def scaled_size(width: int, height: int, size: int | None) -> tuple[int, int]:
     long_side = size // 2 * 2
     short_side = max(2, 2 * round(min(width, height) * long_side / longest / 2))
     return (long_side, short_side) if width >= height else (short_side, long_side)
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) float32 in [0, 1] to (width, height), antialiased (Lanczos), in float."""
+    height, width, channels = pixels.shape
+    if size == (width, height):
+        return np.ascontiguousarray(pixels, np.float32)
+    planes = [
+        Image.fromarray(pixels[..., index]).resize(size, Image.Resampling.LANCZOS)
+        for index in range(channels)
+    ]
+    return np.clip(np.stack([np.asarray(plane) for plane in planes], axis=-1), 0, 1)
 
 
 @dataclass(frozen=True)

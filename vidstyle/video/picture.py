@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vidstyle.errors import EncodeError, InputError, SettingsError
-from vidstyle.video.geometry import scaled_size
+from vidstyle.video.geometry import resized, scaled_size
 from vidstyle.video.target import PartialFile, check_target
 
 Paths = Sequence[Path | str]
@@ -56,7 +56,7 @@ def load_picture(path: Path, size: int | None = None) -> np.ndarray:
     height, width, _ = pixels.shape
     if min(height, width) < _SMALLEST:
         raise InputError(f"{path}: {width}x{height} pixels; must be at least {_SMALLEST} a side")
-    return _shrink(pixels, size)
+    return resized(pixels, scaled_size(width, height, size))
 
 
 def load_paintings(paths: Paths) -> list[np.ndarray]:
@@ -151,16 +151,3 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError):
         converted = None  # a profile for another kind of picture, or a broken one: as without
     return converted or picture.convert("RGB")
-
-
-def _shrink(pixels: np.ndarray, size: int | None) -> np.ndarray:
-    """Antialiased (Lanczos), in float so that 16-bit greys keep their depth."""
-    height, width, _ = pixels.shape
-    target = scaled_size(width, height, size)
-    if target == (width, height):
-        return np.ascontiguousarray(pixels, np.float32)
-    channels = [
-        Image.fromarray(pixels[..., index]).resize(target, Image.Resampling.LANCZOS)
-        for index in range(3)
-    ]
-    return np.clip(np.stack([np.asarray(channel) for channel in channels], axis=-1), 0, 1)

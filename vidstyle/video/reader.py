@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -24,8 +23,12 @@ from av.video.stream import VideoStream
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings
-from vidstyle.video.colour import RGB, FrameToRgb, bit_depth, is_rgb, settle_tags
+from vidstyle.video.colour import settle_rgb_tags, settle_tags
+from vidstyle.video.convert import FrameToRgb
 from vidstyle.video.geometry import Orientation, scaled_size
+from vidstyle.video.interlace import Deinterlacer
+from vidstyle.video.planes import PixelLayout
+from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.target import url
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
@@ -38,8 +41,16 @@ def exact_seconds(value: float) -> Fraction:
     return Fraction(repr(float(value)))
 
 
-def open_clip(path: Path) -> InputContainer:
-    """FFmpeg's container at `path`; `InputError` says what is wrong with it."""
+def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
+    """FFmpeg's container at `path`; `InputError` says what is wrong with it.
+
+    `rate` is for image sequences, which have none of their own.
+    """
+    sequence = None if path.exists() else ImageSequence.of(path)
+    if sequence is not None:
+        return _open_sequence(sequence, rate)
+    if rate is not None:
+        raise InputError(f"{path}: has its own frame times; leave --fps out")
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     if path.is_dir():
@@ -53,6 +64,19 @@ def open_clip(path: Path) -> InputContainer:
     return _refuse_stills(container, path)
 
 
+def _open_sequence(sequence: ImageSequence, rate: Fraction | None) -> InputContainer:
+    path, first = sequence.path, sequence.unbroken()[0]
+    if rate is None:
+        raise InputError(f"{path}: pictures have no frame rate; give one, such as --fps 24")
+    options = {"framerate": str(rate), "start_number": str(first)}
+    try:
+        return av.open(url(path), format="image2", options=options)
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; check its permissions") from error
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"{path}: not pictures FFmpeg can read; use PNG, TIFF or EXR") from error
+
+
 _NOT_A_VIDEO: Final = "not a video FFmpeg can read; try another file, or convert it to mp4 first"
 
 
@@ -63,7 +87,10 @@ def _refuse_stills(container: InputContainer, path: Path) -> InputContainer:
         raise InputError(f"{path}: {_NOT_A_VIDEO}")
     if name == "image2" or name.endswith("_pipe"):
         container.close()
-        raise InputError(f"{path}: a picture, not a clip; use `vidstyle image` for it")
+        raise InputError(
+            f"{path}: a picture, not a clip; use `vidstyle image`, or name a sequence by its "
+            "number's place, as shot.%04d.png"
+        )
     return container
 
 
@@ -80,6 +107,9 @@ def probe(path: Path, settings: ClipSettings | None = None) -> ClipInfo:
     """What `ClipReader(path, settings).info` says; decodes one frame. Raises as it does."""
     with ClipReader(path, settings) as reader:
         return reader.info
+
+
+_INTERLACED: Final = "the clip is interlaced: its fields were made one picture a frame (bwdif)"
 
 
 class _Picture(NamedTuple):
@@ -113,16 +143,19 @@ class ClipReader:
     frame is in start <= t < end, numbered from 0. Their pts strictly increase: a missing one is a
     frame's length after the one before, a repeated one a tick. Packets that do not decode are
     skipped and counted in `corrupt_packets`; damaged frames that do decode are kept, a repaired
-    picture being better than a jump. Alpha is composited over black.
+    picture being better than a jump. What is marked interlaced is deinterlaced. A path such as
+    `shot.%04d.exr` is an image sequence and needs `settings.fps`; linear light becomes sRGB.
 
-    Raises `InputError` where the file is no clip, is HDR, or has no frame in the asked range, and
-    `DecodeError` where its pixel format cannot be converted.
+    `warnings` collects, one line each, what was done to the frames. Raises `InputError` where the
+    file is no clip, is HDR, or has no frame in the asked range, and `DecodeError` where its pixel
+    format cannot be converted.
     """
 
     def __init__(self, path: Path, settings: ClipSettings | None = None) -> None:
         self.path = Path(path)
         self.settings = settings or ClipSettings()
         self.corrupt_packets = 0
+        self.warnings: list[str] = []
         self._iterated = False
         self._open()
         try:
@@ -203,7 +236,7 @@ class ClipReader:
         return self._decode(since=0)
 
     def _open(self) -> None:
-        self._container = open_clip(self.path)
+        self._container = open_clip(self.path, self.settings.fps)
         try:
             self._stream = picture_stream(self._container, self.path)
         except InputError:
@@ -225,13 +258,28 @@ class ClipReader:
 
     def _decode(self, since: int | None) -> Iterator[_Picture]:
         """All pictures from here on; `since` is the first's pts if the file gives none."""
+        fields = Deinterlacer(self._time_base)
+        for frame in self._timed(since):
+            for picture in fields.feed(frame):
+                yield _Picture(picture, cast(int, picture.pts))
+            if fields.active:
+                self._warn_once(_INTERLACED)
+        for picture in fields.finish():
+            yield _Picture(picture, cast(int, picture.pts))
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _timed(self, since: int | None) -> Iterator[av.VideoFrame]:
         clock = _Clock(since, max(1, round(1 / (_rate(self._stream) * self._time_base))))
         for packet in self._packets():
             for frame in self._decode_packet(packet):
                 pts = clock.time_of(frame)
                 if pts is None:
                     return  # after a seek in a file without times: nothing says where we are
-                yield _Picture(frame, pts)
+                frame.pts = pts
+                yield frame
 
     def _decode_packet(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
@@ -252,6 +300,8 @@ class ClipReader:
         orientation = _orientation(frame)
         width, height = scaled_size(frame.width, frame.height, self.settings.size)
         aspect = stream.sample_aspect_ratio or Fraction(1)
+        layout = PixelLayout(frame.format.name)
+        numbers = self._numbers()
         if orientation.swaps_sides:
             width, height, aspect = height, width, 1 / aspect
         return ClipInfo(
@@ -260,31 +310,50 @@ class ClipReader:
             height=height,
             rate=_rate(stream),
             time_base=self._time_base,
-            frames=stream.frames or None,
+            frames=stream.frames or (len(numbers) if numbers else None),
             seconds=_duration(self._container, stream, self._time_base),
             rotation_degrees=orientation.rotation_degrees,
             colour=_tags(frame, self.path),
             codec=stream.codec_context.codec.canonical_name,
-            pix_fmt=frame.format.name,
-            bit_depth=bit_depth(frame.format),
+            pix_fmt=layout.name,
+            bit_depth=layout.depth,
             sound_streams=len(self._container.streams.audio),
             sample_aspect=aspect,
             mirrored=orientation.mirrored,
             first_pts=first.pts,
             origin_pts=_origin(self._container, self._time_base, first.pts),
+            has_alpha=layout.has_alpha,
+            first_number=numbers[0] if numbers else None,
         )
 
+    def _numbers(self) -> range | None:
+        if self.settings.fps is None:
+            return None
+        return ImageSequence(self.path).unbroken()
+
     def _frame(self, picture: _Picture, index: int) -> Frame:
+        first, frame = self._first.frame, picture.frame
+        if (frame.width, frame.height) != (first.width, first.height):
+            self._warn_once(
+                "the pictures' size changes within the clip: "
+                f"all are scaled to the first's {first.width}x{first.height}"
+            )
         try:
-            image = self._to_rgb(picture.frame)
+            image, alpha = self._to_rgb(picture.frame)
         except (av.FFmpegError, ValueError) as error:
             name = picture.frame.format.name
             raise DecodeError(
                 f"{self.path}: pixel format {name} cannot be converted; "
                 "convert the clip to yuv420p first"
             ) from error
-        upright = np.ascontiguousarray(self._orientation.upright(image))
-        return Frame(upright, index, picture.pts, self._time_base)
+        return Frame(
+            np.ascontiguousarray(self._orientation.upright(image)),
+            index,
+            picture.pts,
+            self._time_base,
+            None if alpha is None else np.ascontiguousarray(self._orientation.upright(alpha)),
+            picture.frame,
+        )
 
     def _nothing_in_range(self) -> str:
         seconds, end = self.info.seconds, self.settings.end
@@ -306,20 +375,25 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
-    matrix = cast(SideData | None, frame.side_data.get(SideDataType.DISPLAYMATRIX))  # type: ignore[call-overload]
+    try:
+        matrix = cast(SideData | None, frame.side_data.get(SideDataType.DISPLAYMATRIX))  # type: ignore[call-overload]
+    except ValueError:  # side data of a kind that PyAV does not know, beside it or instead
+        return Orientation(round(frame.rotation / 90) * 90 % 360)
     if matrix is None:
         return Orientation()
     return Orientation.of_display_matrix(np.frombuffer(memoryview(matrix), np.int32).tolist())
 
 
 def _tags(frame: av.VideoFrame, path: Path) -> ColourTags:
-    full_range = frame.color_range == 2 or frame.format.name.startswith("yuvj")
+    layout = PixelLayout(frame.format.name)
+    full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
     tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
     try:
-        settled = settle_tags(tags, frame.width, frame.height)
+        if layout.is_rgb or layout.is_float:
+            return settle_rgb_tags(tags, linear=layout.is_float)
+        return settle_tags(tags, frame.width, frame.height)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return replace(settled, matrix=RGB, full_range=True) if is_rgb(frame.format) else settled
 
 
 def _rate(stream: VideoStream) -> Fraction:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from vidstyle.errors import OutputError
+from vidstyle.video.sequence import ImageSequence
 
 _LONGEST_NAME = 100  # characters kept of the target's name: file systems allow 255 bytes
 
@@ -16,7 +18,8 @@ _LONGEST_NAME = 100  # characters kept of the target's name: file systems allow 
 def check_not_source(target: Path, sources: Iterable[Path]) -> None:
     """Refuse, even with overwrite, a target that is a file the work reads from."""
     for source in sources:
-        if target.exists() and source.exists() and target.samefile(source):
+        same_files = target.exists() and source.exists() and target.samefile(source)
+        if same_files or target.resolve() == source.resolve():
             raise OutputError(f"{target}: is the source itself; name another file with -o")
 
 
@@ -33,6 +36,15 @@ def check_target(path: Path, overwrite: bool, option: str = "-o") -> None:
         raise OutputError(
             f"{path}: the folder {folder} cannot be written; choose another with {option}"
         )
+
+
+def check_sequence_target(path: Path, overwrite: bool) -> None:
+    """The same for an image sequence: none of its files may exist."""
+    numbers = ImageSequence(path).numbers()
+    if numbers and not overwrite:
+        first = ImageSequence(path).file(numbers[0])
+        raise OutputError(f"{first}: exists already; pass --overwrite or another name with -o")
+    check_target(ImageSequence(path).file(0), overwrite=True)
 
 
 def url(path: Path) -> str:
@@ -75,6 +87,38 @@ def write_text(path: Path, text: str, overwrite: bool) -> None:
         partial.commit()
     finally:
         partial.discard()
+
+
+class PartialSequence:
+    """A hidden folder beside `target`'s files, to be filled, then `commit`ted or `discard`ed.
+
+    `path` is the numbered name inside it. Older files of the same name stay where no new one
+    takes their place.
+    """
+
+    def __init__(self, target: Path, overwrite: bool) -> None:
+        check_sequence_target(target, overwrite)
+        self.target = target
+        self.overwrite = overwrite
+        hidden = f".{target.stem[:_LONGEST_NAME].partition('%')[0]}partial-{secrets.token_hex(4)}"
+        self._folder = target.with_name(hidden)
+        self._folder.mkdir()
+        self.path = self._folder / target.name
+
+    def commit(self) -> None:
+        """Bring the finished files to disk, then give each its name."""
+        made, final = ImageSequence(self.path), ImageSequence(self.target)
+        for number in made.numbers():
+            _sync(made.file(number), os.O_RDWR)
+        check_sequence_target(self.target, self.overwrite)
+        for number in made.numbers():
+            os.replace(made.file(number), final.file(number))
+        self._folder.rmdir()
+        if os.name == "posix":
+            _sync(self.target.parent, os.O_RDONLY)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _sync(path: Path, flags: int) -> None:

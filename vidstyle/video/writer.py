@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,20 +15,20 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from vidstyle.errors import EncodeError
-from vidstyle.frame import ClipInfo, Frame
+from vidstyle.errors import EncodeError, SettingsError
+from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
-from vidstyle.video.colour import RGB, RgbToFrame, output_tags
+from vidstyle.video.colour import BT709, output_tags
+from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.encoders import check_output, quiet_libraries
 from vidstyle.video.geometry import Orientation
+from vidstyle.video.labels import Labels, Timecode
+from vidstyle.video.palette import Palette
 from vidstyle.video.reader import exact_seconds
-from vidstyle.video.sound import Sound
-from vidstyle.video.target import PartialFile, url
+from vidstyle.video.target import PartialFile, PartialSequence
+from vidstyle.video.tracks import Tracks
 
-# What the muxer writes itself.
-_MUXER_KEYS: Final = {
-    "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time",
-}  # fmt: skip
+_USUAL_PRIMARIES: Final = (1, 5, 6)  # too close to sRGB's to be missed
 _LEAST_TIMESCALE: Final = 1000  # mp4's own default for its edit lists
 
 
@@ -40,15 +41,20 @@ class ClipWriter:
 
     - Bytes go to a hidden file beside `path`, which takes its name on a clean exit only and is
       removed on any exception.
-    - Times: exact in mp4 and mov, whole milliseconds in mkv and webm, whole frames in avi. The
-      result's clock starts when the source's earliest stream does, or with the first frame
-      written where that is not the clip's first; sound and pictures move together.
+    - Times: exact in mp4 and mov, whole milliseconds in mkv and webm, whole hundredths of seconds
+      in gif, whole frames in avi and image sequences. The result's clock starts when the source's
+      earliest stream does, or with the first frame written where that is not the clip's first;
+      sound and pictures move together.
+    - A path such as `out.%04d.png` is an image sequence, numbered as the source's, else from 1.
+    - Levels: rounded once; dithered where the result has fewer bits than the source. `alpha` goes
+      along where the pixel format has room for it.
     - Sides: H.264 and HEVC in 4:2:0 need even ones, so an odd last column or row is cut off, with
       a warning; `pix_fmt="yuv444p"` keeps it, at the price of browsers and many televisions.
     - A rotated source's frames are turned back and its rotation is written, in mp4 and mov;
       elsewhere they stay upright.
 
     `warnings` collects, one line each, what the result could not take over from the source.
+    `comment`, set before the first frame, goes to the result's tags, after the source's own.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
     """
@@ -64,16 +70,23 @@ class ClipWriter:
         self.info = info
         self.warnings: list[str] = []
         self._clip = clip
+        self.comment = ""
+        self._labels = Labels.of(info.path)
         settings = settings or OutputSettings()
-        self._plan = check_output(self.path, settings)
+        self._plan = check_output(self.path, settings, info)
         self._orientation = self._restored_orientation()
         self._time_base = info.time_base if self._snaps is None else self._snaps
-        self._colour = output_tags(info.colour)
-        self._convert = RgbToFrame(self._colour, self._plan.layout)
-        self._partial = PartialFile(self.path, settings.overwrite)
+        layout = self._plan.layout
+        self._colour = self._output_tags()
+        self._convert = RgbToFrame(self._colour, layout, dither=layout.depth < info.bit_depth)
+        self._palette = Palette() if layout.name == "pal8" else None
+        partial = PartialSequence if self._plan.container.numbered else PartialFile
+        self._partial = partial(self.path, settings.overwrite)
         self._origin: Fraction | None = None
         self._last_pts = -1
         self._moved = Fraction(0)
+        if settings.pix_fmt is None:
+            self._tell_of_depth()
         with self._failing_cleanly():
             self._open()
 
@@ -91,7 +104,12 @@ class ClipWriter:
         else:
             self._finish()
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, source: Frame | None = None, kept: float = 0.0) -> None:
+        """Encode a frame. `kept` is the share of it that is `source`, unpainted.
+
+        That share has the samples of `source.coded` to the last bit, not what is left of them
+        after R'G'B', where the result's pixel format is the source's and nothing was scaled.
+        """
         if frame.image.shape != (self.info.height, self.info.width, 3):
             raise ValueError(
                 f"frame {frame.index} is {frame.width}x{frame.height}, "
@@ -101,9 +119,42 @@ class ClipWriter:
             seconds = frame.pts * frame.time_base
             if self._origin is None:
                 self._start(seconds)
-            picture = self._convert(self._crop(self._orientation.coded(frame.image)))
+            rest = self._rest(source, kept) if source is not None and kept else None
+            picture = self._convert(self._placed(frame.image), self._alpha(frame), rest)
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
+            if self._palette is not None:
+                picture = self._palette(picture)
             self._mux(self._stream.encode(picture))
+
+    def _rest(self, source: Frame, kept: float) -> list[np.ndarray] | None:
+        """`kept` times what the source's samples have beyond its R'G'B', plane by plane."""
+        coded = source.coded
+        given = Orientation(self.info.rotation_degrees, self.info.mirrored)
+        if coded is None or (coded.height, coded.width) != given.coded(source.image).shape[:2]:
+            return None  # it was scaled
+        turn = Orientation() if self._orientation == given else given
+        image, alpha = self._placed(source.image), self._alpha(source)
+        rest = self._convert.rest(coded, turn, image, alpha)
+        return None if rest is None else [kept * levels for levels in rest]
+
+    def _alpha(self, frame: Frame) -> np.ndarray | None:
+        if frame.alpha is None:
+            return None
+        if not self._plan.layout.has_alpha and frame.alpha.min() < 1:
+            self._warn_once(
+                f"transparency is lost, the picture lies over black: {self._plan.layout.name} has "
+                "no room for it; use a .mov with --codec prores_ks, or a .webm"
+            )
+        return self._placed(frame.alpha)
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _placed(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) upright → as the result holds it: turned, odd sides cut."""
+        height, width = self._stream.codec_context.height, self._stream.codec_context.width
+        return self._orientation.coded(image)[:height, :width]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,8 +164,35 @@ class ClipWriter:
 
     @property
     def _snaps(self) -> Fraction | None:
-        """The frame length that times are rounded to; `None` where the container keeps them."""
-        return 1 / self.info.rate if self._plan.container.muxer == "avi" else None
+        """What times are rounded to; `None` where the muxer takes them as they are."""
+        container = self._plan.container
+        if container.muxer == "gif":
+            return Fraction(1, 100)
+        return 1 / self.info.rate if container.numbered or container.muxer == "avi" else None
+
+    def _output_tags(self) -> ColourTags:
+        layout, encoder = self._plan.layout, self._plan.encoder
+        tags = output_tags(self.info.colour, layout.is_rgb)
+        if layout.is_rgb:
+            return tags
+        return replace(
+            tags,
+            matrix=BT709 if encoder.only_709 else tags.matrix,
+            full_range=tags.full_range and encoder.states_range,
+        )
+
+    def _tell_of_depth(self) -> None:
+        plan, bits = self._plan, self._plan.layout.depth
+        if bits == 8 < self.info.bit_depth and plan.container.muxer != "gif":
+            self.warnings.append(
+                f"{self.info.bit_depth} bits a sample become 8, dithered: {plan.codec} takes no "
+                "more; libx265 and libsvtav1 keep 10"
+            )
+        if bits > 8 and plan.codec == "libx264":
+            self.warnings.append(
+                f"H.264 of {bits} bits, as the source: browsers and many televisions do not play "
+                "it; --pix-fmt yuv420p makes 8 bits, dithered"
+            )
 
     def _restored_orientation(self) -> Orientation:
         if not self._plan.container.exact_times:
@@ -129,16 +207,50 @@ class ClipWriter:
             container_options=self._muxer_options(),
         )
         self._stream = self._add_stream()
-        self._sound: Sound | None = None
-        if self._clip is not None:
-            self._sound = Sound(
+        self._open_encoder()
+        self._tracks: Tracks | None = None
+        pictures_only = self._plan.container.sound is None or self.info.first_number is not None
+        if self._clip is not None and not pictures_only:
+            self._tracks = Tracks(
                 self.info.path, self._container, self._plan.container, self.warnings
             )
-        self._container.metadata.update(_metadata(self.info.path))
+        self._label()
+
+    def _label(self) -> None:
+        """The tags that need no frame to be known; and what the container has no place for."""
+        container, labels, ending = self._plan.container, self._labels, self.path.suffix
+        lost = list(labels.others)
+        if container.tags:
+            self._container.metadata.update(labels.tags)
+        elif labels.timecode:
+            lost.append("the timecode")
+        if container.sound is None:
+            lost += ["the sound"] * bool(self.info.sound_streams)
+            lost += ["the subtitles"] * labels.subtitles
+        if labels.chapters and not container.chapters:
+            lost.append("the chapters")
+        if self._plan.encoder.untagged and self._colour.primaries not in _USUAL_PRIMARIES:
+            lost.append(f"colour primaries {self._colour.primaries}")
+        if lost:
+            self.warnings.append(f"left out of {ending}: {', '.join(lost)}")
+
+    def _open_encoder(self) -> None:
+        """Now, so that one whose hardware is missing is refused before any work."""
+        plan = self._plan
+        try:
+            self._stream.codec_context.open()
+        except (av.FFmpegError, ValueError) as error:
+            context = self._stream.codec_context
+            raise SettingsError(
+                f"--codec {plan.codec}: cannot be opened on this machine for {context.width}x"
+                f"{context.height} with --pix-fmt {plan.layout.name}; use {plan.container.video}"
+            ) from error
 
     def _muxer_options(self) -> dict[str, str]:
         # bitexact: else every run writes other identifiers, and the library's version.
         options = {"fflags": "+bitexact"}
+        if self._plan.container.numbered:
+            options["frame_pts"] = "1"
         if self._plan.container.exact_times:
             scale = self._time_base.denominator
             # A late first frame is an entry in the edit list, which has a clock of its own.
@@ -174,11 +286,10 @@ class ClipWriter:
     def _tag(self, stream: VideoStream) -> None:
         # On the context and before the first frame: tags on frames alone are not written.
         context, colour = stream.codec_context, self._colour
-        rgb = self._plan.layout.is_rgb
-        context.colorspace = RGB if rgb else colour.matrix
+        context.colorspace = colour.matrix
         context.color_primaries = colour.primaries
         context.color_trc = colour.transfer
-        context.color_range = 2 if rgb or colour.full_range else 1
+        context.color_range = 2 if colour.full_range else 1
         if self._orientation != Orientation():
             stream.set_display_rotation(
                 self._orientation.rotation_degrees, hflip=self._orientation.mirrored
@@ -197,24 +308,48 @@ class ClipWriter:
             )
         return kept
 
-    def _crop(self, image: np.ndarray) -> np.ndarray:
-        return image[: self._stream.codec_context.height, : self._stream.codec_context.width]
-
     def _start(self, seconds: Fraction) -> None:
         """Settle the result's clock, now that the first frame's time is known."""
         info = self.info
         first = info.first_pts * info.time_base
         whole = seconds == first
         self._origin = info.origin_pts * info.time_base if whole else seconds
-        if self._sound is not None and self._clip is not None:
-            end = self._clip.end
-            until = None if end is None else first + exact_seconds(end)
-            self._sound.start(self._origin, None if whole else seconds, until)
+        if self._plan.container.numbered:
+            self._last_pts = self._number(seconds) - 1
+            self._origin = seconds - self._number(seconds) * self._time_base
+        end = self._clip.end if self._clip is not None else None
+        until = None if end is None else first + exact_seconds(end)
+        self._label_part(seconds, self._origin if whole else seconds, until)
+        if self._tracks is not None:
+            self._tracks.start(self._origin, None if whole else seconds, until)
+
+    def _label_part(self, seconds: Fraction, begin: Fraction, until: Fraction | None) -> None:
+        """The comment, chapters from `begin` to `until`, the timecode of the frame at `seconds`."""
+        container, info = self._plan.container, self.info
+        assert self._origin is not None
+        if container.tags and self.comment:
+            theirs = [text for key, text in self._labels.tags.items() if key.lower() == "comment"]
+            self._container.metadata["comment"] = "\n".join([*theirs, self.comment])
+        if container.chapters:
+            self._container.set_chapters(self._labels.between(begin, until, self._origin))
+        timecode = Timecode.parse(self._labels.timecode or "", info.rate)
+        if timecode is not None and container.tags:
+            since = round((seconds - info.first_pts * info.time_base) * info.rate)
+            carrier = self._stream if container.chapters else self._container
+            carrier.metadata["timecode"] = str(timecode.later(since))
+
+    def _number(self, seconds: Fraction) -> int:
+        """Of an image sequence's file; the source's, if it is one too."""
+        if self.info.first_number is None:
+            return 1
+        return self.info.first_number + round(seconds * self.info.rate)
 
     def _pts(self, seconds: Fraction) -> int:
         assert self._origin is not None
         ticks = (seconds - self._origin) / self._time_base
-        pts = max(round(ticks), self._last_pts + 1)
+        due = self._last_pts + 1
+        counted = self._plan.container.numbered and self.info.first_number is None
+        pts = due if counted else max(round(ticks), due)
         self._moved = max(self._moved, abs(pts - ticks) * self._time_base)
         self._last_pts = pts
         return pts
@@ -222,8 +357,8 @@ class ClipWriter:
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
             # Sound only up to here: what the muxer must hold back to interleave stays small.
-            if self._sound is not None and packet.dts is not None:
-                self._sound.pump(packet.dts * packet.time_base)
+            if self._tracks is not None and packet.dts is not None:
+                self._tracks.pump(packet.dts * packet.time_base)
             self._container.mux(packet)
 
     def _finish(self) -> None:
@@ -231,9 +366,9 @@ class ClipWriter:
             if self._origin is None:
                 raise EncodeError(f"{self.path}: no frame was written, so no file was made")
             self._mux(self._stream.encode(None))
-            if self._sound is not None:
-                self._sound.finish()
-                self._sound.close()
+            if self._tracks is not None:
+                self._tracks.finish()
+                self._tracks.close()
             self._container.close()
             self._partial.commit()
         if self._snaps is not None and self._moved > self._snaps / 2:
@@ -246,8 +381,8 @@ class ClipWriter:
         # Removed first, so that closing does not rearrange a file nobody will see.
         self._partial.discard()
         with suppress(av.FFmpegError, OSError, AttributeError):
-            if self._sound is not None:
-                self._sound.close()
+            if self._tracks is not None:
+                self._tracks.close()
         with suppress(av.FFmpegError, OSError, AttributeError):
             self._container.close()
         self._partial.discard()
@@ -271,10 +406,3 @@ def _reason(path: Path, error: OSError | av.FFmpegError) -> str:
     if error.errno == errno.EFBIG:
         return f"{path}: larger than files may be here; choose another folder with -o"
     return f"{path}: could not be written ({error.strerror or error}); try another --codec or -o"
-
-
-def _metadata(source: Path) -> dict[str, str]:
-    """The source's title and the like; none if it is gone (a resumed render needs only frames)."""
-    with suppress(av.FFmpegError, OSError), av.open(url(source), metadata_errors="replace") as clip:
-        return {key: text for key, text in clip.metadata.items() if key.lower() not in _MUXER_KEYS}
-    return {}

@@ -1,4 +1,4 @@
-"""The source's sound, carried into the result packet by packet, in step with the pictures."""
+"""The source's sound and subtitles, carried packet by packet, in step with the pictures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.subtitles.codeccontext import SubtitleCodecContext
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
+from vidstyle.video.labels import repeats_chapters
 from vidstyle.video.target import url
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
+_TEXT: Final = ("ass", "mov_text", "subrip", "text", "webvtt")
 
 
 class _Track(Protocol):
@@ -36,7 +41,7 @@ class _Track(Protocol):
 
 
 class _Copied:
-    def __init__(self, stream: AudioStream, codec: str) -> None:
+    def __init__(self, stream: AudioStream | SubtitleStream, codec: str) -> None:
         self._stream = stream
         self.sheds_run_in = codec != "opus"  # which states its run-in in the header
 
@@ -74,12 +79,42 @@ class _Encoded:
         return self._stream.encode(None)
 
 
-class Sound:
-    """All sound streams of `source`, added to `output`; `pump` keeps them abreast of the pictures.
+class _Rewritten:
+    """Text subtitles in another codec; what both know of italics and places stays."""
+
+    sheds_run_in = False
+
+    def __init__(self, source: SubtitleCodecContext, stream: SubtitleStream) -> None:
+        self._source, self._stream = source, stream
+
+    def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
+        try:
+            shown = self._source.decode2(packet)
+            lines = [line.ass for line in shown or () if isinstance(line, AssSubtitle)]
+            return [self._written(line, packet, origin) for line in lines]
+        except (av.FFmpegError, ValueError):
+            return []  # a broken line is not shown
+
+    def _written(self, line: bytes, packet: av.Packet, origin: Fraction) -> av.Packet:
+        seconds = (packet.duration or 0) * packet.time_base
+        whole = SubtitleSet.create(line, 0, round(seconds * 1000))
+        written = self._stream.codec_context.encode_subtitle(whole)
+        written.time_base, written.stream = packet.time_base, self._stream
+        written.pts = written.dts = (packet.pts or 0) - round(origin / packet.time_base)
+        written.duration = packet.duration
+        return written
+
+    def drain(self) -> list[av.Packet]:
+        return []
+
+
+class Tracks:
+    """All sound and subtitles of `source`, added to `output`; `pump` keeps them with the pictures.
 
     A codec the container cannot hold is encoded anew in the container's usual one; a stream that
     cannot be carried at all is left out, and both are said in `warnings`. Times are seconds on the
-    source's clock; trimming is to whole packets (about 20 ms), never beyond what was asked for.
+    source's clock; sound is trimmed to whole packets (about 20 ms), never beyond what was asked
+    for, and a subtitle to the part of it that is shown.
     """
 
     def __init__(
@@ -93,9 +128,14 @@ class Sound:
         self._origin = Fraction(0)
         self._since: Fraction | None = None
         self._until: Fraction | None = None
-        self._finished: set[int] = set()
         for number, stream in enumerate(self._source.streams.audio, 1):
             self._add(stream, number)
+        for number, lines in enumerate(self._source.streams.subtitles, 1):
+            if not repeats_chapters(lines, self._source):
+                self._add_lines(lines, number)
+        # Subtitles are far between: waiting for the next would read on and on.
+        sound = {stream.index for stream in self._source.streams.audio} & set(self._tracks)
+        self._awaited = sound or set(self._tracks)
         self._packets = self._trimmed()
         self._next: av.Packet | None = None
 
@@ -130,13 +170,24 @@ class Sound:
         for packet in self._demuxed():
             if packet.size == 0 or packet.pts is None:
                 continue
+            if packet.stream.type == "subtitle":
+                self._cut(packet)
             begin = _begin(packet)
             if self._until is not None and begin >= self._until:
-                self._finished.add(packet.stream_index)
-                if len(self._finished) == len(self._tracks):
+                self._awaited.discard(packet.stream_index)
+                if not self._awaited:
                     return
             elif not self._too_early(packet, begin):
                 yield packet
+
+    def _cut(self, packet: av.Packet) -> None:
+        """Leave of a subtitle what is shown of it in the part."""
+        begin = _begin(packet)
+        end = begin + (packet.duration or 0) * packet.time_base
+        first, last = max(begin, self._since or begin), min(end, self._until or end)
+        if first < last:
+            packet.pts = packet.dts = round(first / packet.time_base)
+            packet.duration = round((last - first) / packet.time_base)
 
     def _demuxed(self) -> Iterator[av.Packet]:
         streams = [self._source.streams[index] for index in self._tracks]
@@ -145,7 +196,7 @@ class Sound:
         try:
             yield from self._source.demux(*streams)
         except av.FFmpegError as error:
-            self._warnings.append(f"the sound breaks off: {error.strerror}")
+            self._warnings.append(f"sound and subtitles break off: {error.strerror}")
 
     def _too_early(self, packet: av.Packet, begin: Fraction) -> bool:
         if self._since is not None:
@@ -160,22 +211,22 @@ class Sound:
         if stream.codec_context is None:
             self._warnings.append(f"sound stream {number} is left out: its codec is unknown")
             return
-        if _holds(self._container, stream):
+        name = stream.codec_context.codec.canonical_name
+        copied = self._container.copied
+        if (copied is None or name in copied) and _holds(self._container, stream):
             copy = self._output.add_stream_from_template(stream)
-            self._tracks[stream.index] = _Copied(copy, stream.codec_context.codec.canonical_name)
+            self._tracks[stream.index] = _Copied(copy, name)
         else:
             encoded = self._encoder(stream, number)
             if encoded is None:
                 return
             copy = encoded
             self._tracks[stream.index] = _Encoded(copy)
-        copy.metadata.update(
-            {key: stream.metadata[key] for key in ("language", "title") if key in stream.metadata}
-        )
-        copy.disposition = stream.disposition
+        _describe(stream, copy)
 
     def _encoder(self, stream: AudioStream, number: int) -> AudioStream | None:
         name, target = stream.codec_context.codec.canonical_name, self._container.sound
+        assert target is not None
         for layout in (stream.codec_context.layout.name, "stereo"):
             rate = _rate(target, stream.codec_context.rate)
             if _can_encode(target, rate, layout):
@@ -186,21 +237,58 @@ class Sound:
                 made = cast(AudioStream, self._output.add_stream(target, rate=rate))
                 _configure(made.codec_context, layout)
                 return made
-        self._warnings.append(
-            f"sound stream {number} ({name}) is left out: {self._container.muxer} cannot hold it"
-        )
+        self._leave_out(f"sound stream {number} ({name})")
         return None
+
+    def _add_lines(self, stream: SubtitleStream, number: int) -> None:
+        if stream.codec_context is None:
+            self._warnings.append(f"subtitle stream {number} is left out: its codec is unknown")
+            return
+        name, target = stream.codec_context.codec.canonical_name, self._container.subtitles
+        if _holds(self._container, stream):
+            copy = self._output.add_stream_from_template(stream)
+            self._tracks[stream.index] = _Copied(copy, name)
+        elif target is not None and _is_text(stream):
+            copy = cast(SubtitleStream, self._output.add_stream(target))
+            copy.codec_context.subtitle_header = stream.codec_context.subtitle_header
+            self._tracks[stream.index] = _Rewritten(stream.codec_context, copy)
+            self._warnings.append(
+                f"subtitle stream {number} ({name}) is rewritten as {target}: "
+                f"{self._container.muxer} cannot hold {name}"
+            )
+        else:
+            self._leave_out(f"subtitle stream {number} ({name})")
+            return
+        _describe(stream, copy)
+
+    def _leave_out(self, what: str) -> None:
+        self._warnings.append(f"{what} is left out: {self._container.muxer} cannot hold it")
+
+
+def _is_text(stream: SubtitleStream) -> bool:
+    """Also opens its decoder, whose header is the encoder's."""
+    if stream.codec_context.codec.canonical_name not in _TEXT:
+        return False
+    try:
+        stream.codec_context.open(strict=False)
+    except (av.FFmpegError, ValueError):
+        return False
+    return stream.codec_context.subtitle_header is not None
+
+
+def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | SubtitleStream) -> None:
+    for key in ("language", "title"):
+        if key in stream.metadata:
+            copy.metadata[key] = stream.metadata[key]
+    copy.disposition = stream.disposition
 
 
 def _begin(packet: av.Packet) -> Fraction:
     return (packet.pts or 0) * packet.time_base
 
 
-def _holds(container: Container, stream: AudioStream) -> bool:
+def _holds(container: Container, stream: AudioStream | SubtitleStream) -> bool:
     """Try it: some muxers accept a codec and fail only when the header is written."""
-    name = stream.codec_context.codec.canonical_name
-    if container.copied is not None and name not in container.copied:
-        return False
     try:
         with av.open(io.BytesIO(), "w", format=container.muxer) as trial:
             trial.add_stream_from_template(stream)

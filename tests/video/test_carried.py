@@ -1,0 +1,215 @@
+"""What goes along beside pictures and sound: subtitles, chapters, timecode, tags."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.subtitles.subtitle import SubtitleSet
+
+from tests.video.made_clips import make_clip, real_clip
+from vidstyle.settings import ClipSettings
+from vidstyle.video import ClipReader, ClipWriter
+from vidstyle.video.labels import Labels, Timecode
+
+LINES = [(0.2, 0.4, "Nature"), (0.8, 0.6, "screams"), (1.6, 0.2, "– again")]
+HEADER = b"""[Script Info]
+ScriptType: v4.00+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, \
+Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, \
+Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+""".replace(b"\\\n", b"")
+CHAPTERS = [("Bridge", 0, 1000), ("Sky", 1000, 2000)]
+
+
+def labelled(path: Path, subtitles: str | None, timecode: str | None = "01:00:00:10") -> Path:
+    """Two seconds of 25 frames each with three lines, two chapters, timecode and a title."""
+    with av.open(str(path), "w") as clip:
+        video = clip.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        clip.metadata.update({"title": "The Scream", "comment": "from the pier"})
+        if timecode is not None:
+            video.metadata["timecode"] = timecode
+        clip.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": start,
+                    "end": end,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": title},
+                }
+                for number, (title, start, end) in enumerate(CHAPTERS, 1)
+            ]
+        )
+        lines = clip.add_stream(subtitles) if subtitles else None
+        if lines is not None:
+            lines.metadata["language"] = "nor"
+            lines.codec_context.subtitle_header = HEADER
+        for index in range(50):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts = index
+            clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+        for begin, length, text in LINES if lines is not None else ():
+            event = f"0,0,Default,,0,0,0,,{text}".encode()
+            packet = lines.codec_context.encode_subtitle(
+                SubtitleSet.create(event, 0, round(length * 1000))
+            )
+            packet.stream, packet.time_base = lines, Fraction(1, 1000)
+            packet.pts = packet.dts = round(begin * 1000)
+            packet.duration = round(length * 1000)
+            clip.mux(packet)
+    return path
+
+
+def carried(source: Path, target: Path, comment: str = "", **part: object) -> ClipWriter:
+    clip = ClipSettings(**part)
+    with (
+        ClipReader(source, clip) as reader,
+        ClipWriter(target, reader.info, None, clip) as writer,
+    ):
+        writer.comment = comment
+        for frame in reader:
+            writer.write(frame)
+    return writer
+
+
+def shown(path: Path) -> list[tuple[float, float, str]]:
+    """(begin, length, text) of the first subtitle stream's lines."""
+    with av.open(str(path)) as clip:
+        stream = clip.streams.subtitles[0]
+        lines = []
+        for packet in clip.demux(stream):
+            for line in stream.decode(packet) if packet.size > 2 else ():
+                text = line.ass.decode().split(",", 8)[8]
+                begin, length = packet.pts * packet.time_base, packet.duration * packet.time_base
+                lines.append((float(begin), float(length), text))
+    return lines
+
+
+def chapters(path: Path) -> list[tuple[str, float, float]]:
+    with av.open(str(path)) as clip:
+        return [
+            (
+                chapter["metadata"]["title"],
+                float(chapter["start"] * chapter["time_base"]),
+                float(chapter["end"] * chapter["time_base"]),
+            )
+            for chapter in clip.chapters()
+        ]
+
+
+@pytest.mark.parametrize("target", ["a.mp4", "a.mov", "a.mkv", "a.webm"])
+@pytest.mark.parametrize(("source", "codec"), [("s.mp4", "mov_text"), ("s.mkv", "subrip")])
+def test_subtitles_are_carried(tmp_path: Path, source: str, codec: str, target: str) -> None:
+    path = labelled(tmp_path / source, codec)
+    writer = carried(path, tmp_path / target)
+    assert shown(tmp_path / target) == [pytest.approx(line) for line in LINES]
+    kept = (Path(source).suffix, Path(target).suffix) in {
+        (".mp4", ".mp4"),
+        (".mp4", ".mov"),
+        (".mkv", ".mkv"),
+    }
+    assert any("is rewritten as" in warning for warning in writer.warnings) != kept
+    with av.open(str(tmp_path / target)) as clip:
+        assert clip.streams.subtitles[0].metadata["language"] == "nor"
+        assert len(clip.streams.subtitles) == 1
+
+
+def test_subtitles_of_a_part_are_cut_to_it(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "s.mkv", "subrip")
+    carried(path, tmp_path / "a.mkv", start=1.0, end=1.68)
+    assert shown(tmp_path / "a.mkv") == [
+        pytest.approx((0.0, 0.4, "screams")),
+        pytest.approx((0.6, 0.08, "– again")),
+    ]
+
+
+def test_every_track_of_a_real_clip(tmp_path: Path) -> None:
+    source = real_clip("nasa.mp4")
+    for target in (tmp_path / "a.mp4", tmp_path / "a.mkv"):
+        writer = carried(source, target, size=64, end=2.0)
+        assert f"left out of {target.suffix}: video stream 2" in writer.warnings
+        with av.open(str(target)) as clip:
+            assert [stream.type for stream in clip.streams].count("subtitle") == 2
+            assert len(clip.streams.audio) == 2
+        (line,) = shown(target)
+        assert line[:2] == (pytest.approx(0.21, abs=0.001), pytest.approx(1.79, abs=0.001))
+        assert line[2].startswith("NAR: This is the optical")
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm"])
+def test_chapters_are_carried(tmp_path: Path, ending: str) -> None:
+    path = labelled(tmp_path / "s.mkv", None)
+    carried(path, tmp_path / f"a{ending}")
+    assert chapters(tmp_path / f"a{ending}") == [
+        ("Bridge", 0.0, pytest.approx(1.0)),
+        ("Sky", pytest.approx(1.0), pytest.approx(2.0)),
+    ]
+    # Once more: the track of titles in mp4 is neither subtitles nor lost.
+    assert carried(tmp_path / f"a{ending}", tmp_path / "b.mp4").warnings == []
+    assert [title for title, *_ in chapters(tmp_path / "b.mp4")] == ["Bridge", "Sky"]
+    carried(path, tmp_path / f"part{ending}", start=0.6, end=1.4)
+    assert chapters(tmp_path / f"part{ending}") == [
+        ("Bridge", 0.0, pytest.approx(0.4)),
+        ("Sky", pytest.approx(0.4), pytest.approx(0.8)),
+    ]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm", ".avi"])
+def test_timecode_is_carried(tmp_path: Path, ending: str) -> None:
+    path = labelled(tmp_path / "s.mov", None)
+    for part, expected in (({}, "01:00:00:10"), ({"start": 0.8}, "01:00:01:05")):
+        target = tmp_path / f"a{len(part)}{ending}"
+        carried(path, target, **part)
+        assert Labels.of(target).timecode == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "frames", "later"),
+    [
+        ("01:00:00:00", Fraction(24), 86400, "01:00:00:01"),
+        ("00:59:59:24", Fraction(25), 89999, "01:00:00:00"),
+        ("23:59:59:23", Fraction(24000, 1001), 2073599, "00:00:00:00"),
+        ("00:00:59;29", Fraction(30000, 1001), 1799, "00:01:00;02"),  # 00 and 01 are left out
+        ("00:09:59;29", Fraction(30000, 1001), 17981, "00:10:00;00"),  # but not here
+        ("01:00:00;00", Fraction(30000, 1001), 107892, "01:00:00;01"),
+        ("00:00:59;59", Fraction(60000, 1001), 3599, "00:01:00;04"),
+    ],
+)
+def test_timecode_counts_as_smpte_does(text: str, rate: Fraction, frames: int, later: str) -> None:
+    timecode = Timecode.parse(text, rate)
+    assert timecode is not None
+    assert timecode.frames == frames
+    assert str(timecode) == text
+    assert str(timecode.later(1)) == later
+    assert Timecode.parse("soon", rate) is None
+
+
+def test_tags_and_settings_are_written(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "s.mp4", None)
+    for ending in (".mp4", ".mov", ".mkv", ".webm", ".avi"):
+        carried(path, tmp_path / f"a{ending}", 'vidstyle {"steps": 3}')
+        with av.open(str(tmp_path / f"a{ending}")) as clip:
+            tags = {key.lower(): text for key, text in clip.metadata.items()}
+        assert tags["title"] == "The Scream"
+        assert tags["comment"] == 'from the pier\nvidstyle {"steps": 3}'
+
+
+def test_what_pictures_cannot_carry_is_said(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "s.mkv", "subrip")
+    sound = make_clip(tmp_path / "t.mp4", 5, sound=("aac",))
+    assert carried(path, tmp_path / "a.gif").warnings == [
+        "left out of .gif: the timecode, the subtitles, the chapters"
+    ]
+    assert carried(sound, tmp_path / "a.%03d.png").warnings == ["left out of .png: the sound"]
+    lines, marks = carried(path, tmp_path / "a.avi").warnings
+    assert "subtitle stream 1 (subrip) is left out" in lines
+    assert marks == "left out of .avi: the chapters"

@@ -1,0 +1,315 @@
+"""Each way in through each way out, the result opened again and compared property by property."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import pytest
+
+from tests.video.made_clips import gradient
+from vidstyle.errors import InputError, OutputError, SettingsError
+from vidstyle.frame import ColourTags, Frame
+from vidstyle.settings import ClipSettings, OutputSettings
+from vidstyle.video import ClipReader, ClipWriter, check_not_source, probe
+from vidstyle.video.convert import RgbToFrame
+from vidstyle.video.planes import PixelLayout
+
+SIZE = (256, 128)  # DNxHR takes nothing smaller
+
+
+class Source(NamedTuple):
+    name: str
+    codec: str
+    pix_fmt: str
+    tags: ColourTags
+    rate: Fraction
+
+
+SOURCES = [
+    Source("a.mp4", "libx264", "yuv420p", ColourTags(1, 1, 1, False), Fraction(30000, 1001)),
+    Source("a.mkv", "ffv1", "yuv420p10le", ColourTags(9, 9, 14, False), Fraction(24)),
+    Source("b.mkv", "ffv1", "yuv422p", ColourTags(6, 6, 6, True), Fraction(25)),
+    Source("a.mov", "prores_ks", "yuva444p10le", ColourTags(1, 1, 1, False), Fraction(25)),
+    Source("c.mkv", "ffv1", "bgra", ColourTags(0, 1, 13, True), Fraction(50)),
+    Source("a.avi", "mjpeg", "yuvj420p", ColourTags(5, 5, 6, True), Fraction(12)),
+    Source("a.webm", "libvpx-vp9", "yuv444p", ColourTags(1, 1, 1, False), Fraction(25)),
+    Source("a.ts", "libx265", "yuv422p10le", ColourTags(1, 1, 1, False), Fraction(25)),
+]
+
+
+class Result(NamedTuple):
+    """What an 8-bit source becomes, and a deeper one; and whether alpha has room."""
+
+    name: str
+    encoder: str | None
+    codec: str
+    eight: str
+    deep: str
+    alpha: str | None = None
+    tick: float = 0.0
+
+
+RESULTS = [
+    Result("o.mp4", None, "h264", "yuv420p", "yuv420p10le"),
+    Result("o.mp4", "libx265", "hevc", "yuv420p", "yuv420p10le"),
+    Result("o.mp4", "libsvtav1", "av1", "yuv420p", "yuv420p10le"),
+    Result("o.webm", None, "vp9", "yuv420p", "yuv420p", "yuva420p", 0.001),
+    Result("o.mov", "prores_ks", "prores", "yuv422p10le", "yuv422p10le", "yuva444p12le"),
+    Result("o.mov", "dnxhd", "dnxhd", "yuv422p", "yuv422p10le"),
+    Result("o.mkv", "ffv1", "ffv1", "", "", "", 0.001),
+    Result("o.gif", None, "gif", "bgra", "bgra", "bgra", 0.02),
+    Result("o.%04d.png", None, "png", "rgb24", "rgb48be", "rgba", 0.001),
+    Result("o.%04d.tif", None, "tiff", "rgb24", "rgb48le", "rgba", 0.001),
+    Result("o.%04d.exr", None, "exr", "gbrpf32le", "gbrpf32le", "gbrapf32le", 0.001),
+]
+
+
+def cover() -> np.ndarray:
+    """(H, W, 1): opaque on the left, clear on the right."""
+    return np.linspace(1, 0, SIZE[0], dtype=np.float32)[None, :, None].repeat(SIZE[1], 0)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sources")
+    return {source.name: make(folder / source.name, source) for source in SOURCES}
+
+
+def make(path: Path, source: Source, count: int = 3) -> Path:
+    layout = PixelLayout(source.pix_fmt.replace("yuvj", "yuv"))
+    convert = RgbToFrame(source.tags, layout)
+    with av.open(str(path), "w") as clip:
+        video = clip.add_stream(source.codec, rate=source.rate)
+        video.width, video.height, video.pix_fmt = *SIZE, source.pix_fmt
+        context, tags = video.codec_context, source.tags
+        context.time_base, context.bit_rate = 1 / source.rate, 4_000_000
+        context.colorspace, context.color_primaries = tags.matrix, tags.primaries
+        context.color_trc, context.color_range = tags.transfer, 1 + tags.full_range
+        for index in range(count):
+            image, alpha = gradient(*SIZE, seed=index), cover() if layout.has_alpha else None
+            frame = convert(image if alpha is None else image * alpha, alpha)
+            frame.pts, frame.time_base = index, 1 / source.rate
+            clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+    return path
+
+
+def through(source: Path, target: Path, encoder: str | None) -> tuple[list[Frame], ClipWriter]:
+    settings = OutputSettings(codec=encoder)
+    with (
+        ClipReader(source) as reader,
+        ClipWriter(target, reader.info, settings, ClipSettings()) as writer,
+    ):
+        frames = list(reader)
+        for frame in frames:
+            writer.write(frame)
+    return frames, writer
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=lambda r: f"{r.encoder or ''}{r.name}")
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: f"{s.codec}-{s.pix_fmt}")
+def test_every_way_through(
+    sources: dict[str, Path], source: Source, result: Result, tmp_path: Path
+) -> None:
+    target = tmp_path / result.name
+    before, writer = through(sources[source.name], target, result.encoder)
+    with ClipReader(target, ClipSettings(fps=_rate(source, result))) as reader:
+        after, info = list(reader), reader.info
+    given = writer.info
+    assert (info.codec, len(after)) == (result.codec, 3)
+    assert (info.width, info.height, info.sample_aspect) == (*SIZE, 1)
+    for one, other in zip(before, after, strict=True):
+        shift = after[0].pts * after[0].time_base - before[0].pts * before[0].time_base
+        drift = other.pts * other.time_base - one.pts * one.time_base - shift
+        assert abs(drift) <= result.tick
+    lost = given.has_alpha and not info.has_alpha
+    assert any("transparency" in warning for warning in writer.warnings) == lost
+    nameless = result.codec in ("gif", "tiff", "exr") and source.tags.primaries == 9
+    assert any("colour primaries 9" in warning for warning in writer.warnings) == nameless
+    _check_layout(source, result, info.pix_fmt, given.has_alpha)
+    _check_tags(source, result, info.colour)
+    _check_pictures(before, after, source, result)
+
+
+def _rate(source: Source, result: Result) -> Fraction | None:
+    return source.rate if "%" in result.name else None
+
+
+def _check_layout(source: Source, result: Result, pix_fmt: str, alpha: bool) -> None:
+    depth = PixelLayout(source.pix_fmt).depth
+    if result.codec == "ffv1":
+        same = source.pix_fmt.replace("yuvj", "yuv").replace("yuva444p10", "yuva444p12")
+        assert pix_fmt == same
+    elif alpha and result.alpha is not None:
+        assert PixelLayout(pix_fmt).has_alpha
+        assert pix_fmt == result.alpha or depth > 8
+    else:
+        expected = result.deep if depth > 8 else result.eight
+        assert pix_fmt.replace("yuvj", "yuv").replace("12le", "10le") == expected
+
+
+def _check_tags(source: Source, result: Result, colour: ColourTags) -> None:
+    if result.codec in ("gif", "tiff", "exr"):
+        assert colour == ColourTags(0, 1, 13, True)  # no place for tags: read as sRGB
+        return
+    given = source.tags
+    expected = (given.primaries, given.transfer)
+    if given.matrix == 0 and result.codec not in ("png", "ffv1"):
+        expected = (1, 1)
+        assert colour.matrix == 1
+    elif result.codec == "png":
+        expected = (given.primaries, 13)
+        assert colour.matrix == 0
+    elif result.codec == "dnxhd":
+        assert colour.matrix == 1
+    else:
+        assert colour.matrix == given.matrix
+    assert (colour.primaries, colour.transfer) == expected
+    if colour.matrix != 0:
+        known = result.codec not in ("prores", "dnxhd") and given.matrix != 0
+        assert colour.full_range == (given.full_range and known)
+
+
+def _check_pictures(before: list[Frame], after: list[Frame], source: Source, result: Result):
+    part = slice(None)
+    if PixelLayout(source.pix_fmt).has_alpha and result.codec == "gif":
+        part = slice(0, 8)  # there a pixel is opaque or clear, nothing between
+    for one, other in zip(before, after, strict=True):
+        error = (other.image - one.image)[:, part] * 255
+        lossy = result.codec in ("h264", "hevc", "av1", "vp9", "gif")
+        assert abs(error.mean()) < (1.0 if lossy else 0.35)
+        assert np.abs(error).mean() < (3 if lossy else 0.6)
+        if one.alpha is not None and other.alpha is not None and result.codec != "gif":
+            assert np.abs(one.alpha - other.alpha).max() < 0.02
+
+
+def test_levels_are_dithered_where_bits_are_lost(tmp_path: Path) -> None:
+    """A ramp of one 8-bit level over 256 pixels: rounding makes two flat halves of it."""
+    source = tmp_path / "s.mkv"
+    ramp = np.linspace(400.0, 404.0, SIZE[0])[None, :].repeat(SIZE[1], 0)
+    grey = np.full((SIZE[1], SIZE[0], 3), 0.5, np.float32)
+    frame = RgbToFrame(SOURCES[1].tags, PixelLayout("yuv420p10le"))(grey)
+    np.frombuffer(frame.planes[0], np.uint16).reshape(SIZE[1], -1)[:, : SIZE[0]] = np.rint(ramp)
+    with av.open(str(source), "w") as clip:
+        video = clip.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p10le"
+        frame.pts = 0
+        clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+    settings = OutputSettings(codec="ffv1", pix_fmt="yuv420p")
+    with ClipReader(source) as reader, ClipWriter(tmp_path / "a.mkv", reader.info, settings) as out:
+        for picture in reader:
+            out.write(picture)
+    with av.open(str(tmp_path / "a.mkv")) as clip:
+        luma = next(clip.decode(video=0)).to_ndarray()[: SIZE[1]].astype(float)
+    smooth = luma.reshape(SIZE[1] // 8, 8, SIZE[0] // 8, 8).mean(axis=(1, 3))
+    expected = (np.rint(ramp) / 4).reshape(SIZE[1] // 8, 8, SIZE[0] // 8, 8).mean(axis=(1, 3))
+    np.testing.assert_allclose(smooth, expected, atol=0.06)
+    assert set(np.unique(luma)) == {100, 101}
+
+
+def sequence(folder: Path, numbers: list[int], name: str = "shot.%04d.png") -> Path:
+    from PIL import Image
+
+    for number in numbers:
+        grey = Image.new("RGB", (64, 48), (number % 200,) * 3)
+        grey.save(folder / (name % number))
+    return folder / name
+
+
+def test_a_sequence_begins_at_any_number(tmp_path: Path) -> None:
+    path = sequence(tmp_path, list(range(997, 1005)))
+    sequence(tmp_path, [12], "shot.%d.png")  # not 0012: another sequence
+    rate = Fraction(24000, 1001)
+    with ClipReader(path, ClipSettings(fps=rate)) as reader:
+        frames, info = list(reader), reader.info
+    assert (info.frames, info.rate, info.first_number) == (8, rate, 997)
+    assert info.seconds == pytest.approx(8 / rate)
+    for index, frame in enumerate(frames):
+        assert frame.pts * frame.time_base == index / rate
+        assert frame.image[0, 0, 0] * 255 == pytest.approx((997 + index) % 200)
+
+
+def test_parts_of_a_sequence_keep_their_numbers(tmp_path: Path) -> None:
+    path, target = sequence(tmp_path, list(range(1001, 1009))), tmp_path / "o.%05d.png"
+    part = ClipSettings(0.25, 0.75, fps=Fraction(8))
+    (tmp_path / "shot.1004.png").write_bytes(b"broken")
+    with ClipReader(path, part) as reader, ClipWriter(target, reader.info, None, part) as writer:
+        for frame in reader:
+            writer.write(frame)
+    assert reader.corrupt_packets == 1
+    names = ["o.01003.png", "o.01005.png", "o.01006.png"]
+    assert sorted(entry.name for entry in tmp_path.glob("o.*")) == names
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+
+
+def test_a_sequence_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    path = sequence(tmp_path, [1, 2, 5, 6, 9])
+    rules = {
+        (path, Fraction(24)): r"4 of the numbers 1 to 9 missing \(3, 4, 7, 8\)",
+        (tmp_path / "none.%04d.png", Fraction(24)): "no such files",
+        (tmp_path / "away" / "a.%04d.png", Fraction(24)): "no such files",
+        (tmp_path / "shot.0001.png", None): r"shot\.%04d\.png",
+        (tmp_path / "shot.0001.png", Fraction(24)): "leave --fps out",
+    }
+    for (source, fps), rule in rules.items():
+        with pytest.raises(InputError, match=rule):
+            probe(source, ClipSettings(fps=fps))
+    sequence(tmp_path, [3, 4, 7, 8])
+    with pytest.raises(InputError, match="such as --fps 24"):
+        probe(path)
+
+
+def test_a_sequence_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    source = sequence(tmp_path, [1, 2])
+    target = sequence(tmp_path, [2, 3], "o.%04d.png")
+    before = (tmp_path / "o.0002.png").read_bytes()
+    with pytest.raises(OutputError, match=r"o\.0002\.png: exists"):
+        _copy_sequence(source, target, OutputSettings())
+    with pytest.raises(OutputError, match="the source itself"):
+        check_not_source(source, [source])
+    with pytest.raises(SettingsError, match=r"a\.%04d\.png"):
+        _copy_sequence(source, tmp_path / "a.png", OutputSettings())
+    with (
+        pytest.raises(RuntimeError),
+        ClipReader(source, ClipSettings(fps=Fraction(24))) as reader,
+        ClipWriter(target, reader.info, OutputSettings(overwrite=True)) as writer,
+    ):
+        writer.write(next(iter(reader)))
+        raise RuntimeError
+    assert (tmp_path / "o.0002.png").read_bytes() == before
+    _copy_sequence(source, target, OutputSettings(overwrite=True))
+    assert (tmp_path / "o.0002.png").read_bytes() != before
+    names = sorted(entry.name for entry in tmp_path.iterdir())
+    assert names == ["o.0001.png", "o.0002.png", "o.0003.png", "shot.0001.png", "shot.0002.png"]
+
+
+def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None:
+    with (
+        ClipReader(source, ClipSettings(fps=Fraction(24))) as reader,
+        ClipWriter(target, reader.info, settings) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame)
+
+
+def test_linear_light_is_worked_on_in_srgb(tmp_path: Path) -> None:
+    path = tmp_path / "s.%04d.exr"
+    with av.open(str(path), "w", format="image2", container_options={"frame_pts": "1"}) as clip:
+        video = clip.add_stream("exr", rate=24)
+        video.width, video.height, video.pix_fmt = 64, 48, "gbrpf32le"
+        frame = av.VideoFrame(64, 48, "gbrpf32le")
+        for plane, light in zip(frame.planes, (0.214041, 4.0, np.nan), strict=True):
+            np.frombuffer(plane, np.float32)[:] = light  # green, blue, red
+        frame.pts = 7
+        clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+    for size in (None, 32):
+        with ClipReader(path, ClipSettings(size=size, fps=Fraction(24))) as reader:
+            (picture,) = reader
+        assert reader.info.colour == ColourTags(0, 1, 13, True)
+        np.testing.assert_allclose(picture.image[10, 10], (0, 0.5, 1), atol=1e-4)

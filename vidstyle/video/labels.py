@@ -1,0 +1,146 @@
+"""What a clip says of itself, apart from its streams: tags, chapters, timecode."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+
+from vidstyle.video.target import url
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+# What the muxer writes itself, or what goes elsewhere.
+_NOT_CARRIED: Final = {
+    "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time",
+    "timecode",
+}  # fmt: skip
+_TIMECODE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
+_DAY: Final = 24  # hours, after which timecode starts again
+_CHAPTER_TICK: Final = Fraction(1, 1_000_000_000)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """`tags` are the container's, `timecode` is the first frame's. `others` names the streams that
+    no result carries.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict)
+    chapters: tuple[Chapter, ...] = ()
+    timecode: str | None = None
+    subtitles: bool = False
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, source: Path) -> Labels:
+        """None if the file is gone (a resumed render needs only frames) or is many pictures."""
+        with (
+            suppress(av.FFmpegError, OSError),
+            av.open(url(source), metadata_errors="replace") as clip,
+        ):
+            lines = bool(clip.streams.subtitles)
+            return cls(_tags(clip), tuple(clip.chapters()), _timecode(clip), lines, _others(clip))
+        return cls()
+
+    def between(self, begin: Fraction, end: Fraction | None, origin: Fraction) -> list[Chapter]:
+        """The chapters, or what is left of them, of the part from `begin` to `end`.
+
+        Seconds on the source's clock; the result's is 0 at `origin`.
+        """
+        kept: list[Chapter] = []
+        for chapter in self.chapters:
+            base = chapter["time_base"] or _CHAPTER_TICK
+            first, last = max(chapter["start"] * base, begin), chapter["end"] * base
+            last = last if end is None else min(last, end)
+            if first < last:
+                kept.append(
+                    {
+                        "id": len(kept) + 1,
+                        "start": round((first - origin) / _CHAPTER_TICK),
+                        "end": round((last - origin) / _CHAPTER_TICK),
+                        "time_base": _CHAPTER_TICK,
+                        "metadata": chapter["metadata"],
+                    }
+                )
+        return kept
+
+
+def _tags(clip: InputContainer) -> dict[str, str]:
+    return {key: text for key, text in clip.metadata.items() if key.lower() not in _NOT_CARRIED}
+
+
+def _timecode(clip: InputContainer) -> str | None:
+    for tags in (*(stream.metadata for stream in clip.streams), clip.metadata):
+        for key, text in tags.items():
+            if key.lower() == "timecode":
+                return text
+    return None
+
+
+def _others(clip: InputContainer) -> tuple[str, ...]:
+    pictures = [f"video stream {n}" for n in range(2, len(clip.streams.video) + 1)]
+    data = [
+        f"data stream {number}"
+        for number, stream in enumerate(clip.streams.data, 1)
+        if "timecode" not in stream.metadata and not repeats_chapters(stream, clip)
+    ]
+    attached = [f"attachment {n}" for n in range(1, len(clip.streams.attachments) + 1)]
+    return (*pictures, *data, *attached)
+
+
+def repeats_chapters(stream: Stream, clip: InputContainer) -> bool:
+    """Whether it is the track of titles that mp4 and mov keep beside their chapters."""
+    titles = len(clip.chapters())
+    return titles > 0 and stream.frames == titles and not stream.disposition
+
+
+@dataclass(frozen=True)
+class Timecode:
+    """SMPTE 12M: `frames` since midnight at a nominal `rate` a second; `drop` skips numbers.
+
+    Drop-frame timecode leaves out the first two numbers (four at 59.94) of every minute but each
+    tenth, so that it keeps the pace of the clock.
+    """
+
+    frames: int
+    rate: int
+    drop: bool
+
+    @classmethod
+    def parse(cls, text: str, rate: Fraction) -> Timecode | None:
+        """None where it is no timecode."""
+        match = _TIMECODE.fullmatch(text)
+        if match is None:
+            return None
+        hours, minutes, seconds, count = (int(match[n]) for n in (1, 2, 3, 5))
+        nominal = round(rate)
+        drop = match[4] != ":" and nominal % 30 == 0
+        minutes += 60 * hours
+        frames = (60 * minutes + seconds) * nominal + count
+        return cls(frames - drop * _dropped(nominal) * (minutes - minutes // 10), nominal, drop)
+
+    def later(self, frames: int) -> Timecode:
+        return replace(self, frames=self.frames + frames)
+
+    def __str__(self) -> str:
+        number, skipped = self.frames, _dropped(self.rate)
+        if self.drop:
+            tens, rest = divmod(number, 600 * self.rate - 9 * skipped)
+            minutes = max(0, rest - skipped) // (60 * self.rate - skipped)
+            number += skipped * (9 * tens + minutes)
+        seconds, count = divmod(number, self.rate)
+        hours, minutes, seconds = seconds // 3600 % _DAY, seconds // 60 % 60, seconds % 60
+        return f"{hours:02}:{minutes:02}:{seconds:02}{';' if self.drop else ':'}{count:02}"
+
+
+def _dropped(rate: int) -> int:
+    return rate // 15
