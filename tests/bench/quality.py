@@ -80,6 +80,7 @@ def main() -> None:
     print(f"| {name} {HEADER}")
     with tempfile.TemporaryDirectory() as scratch:
         keep = arguments.keep or Path(scratch)
+        keep.mkdir(parents=True, exist_ok=True)
         for value in values or [None]:
             look = vary(name, value)
             for clip, painting in itertools.product(arguments.clips, arguments.style):
