@@ -15,7 +15,7 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
-from vidstyle.flow.trust import agreed, trust_mask
+from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import check_image, resize, scaled, to_array, to_side, to_tensor
@@ -199,7 +199,7 @@ class OptimizingStyler:
         assert self.flow is not None
         back = to_tensor(self.flow(current, previous), self.compute.device)
         forth = to_tensor(self.flow(previous, current), self.compute.device)
-        return Correspondence(still_to_zero(agreed(back, forth)), trust_mask(back, forth))
+        return Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth))
 
     def _goal(self, content: Tensor) -> Goal:
         return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))

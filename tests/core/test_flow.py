@@ -5,7 +5,7 @@ import torch
 
 from tests.core.toys import square_on_ground, texture
 from vidstyle.flow import load_flow
-from vidstyle.flow.trust import agreed, trust_mask
+from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.images import to_tensor
 
@@ -107,10 +107,10 @@ def test_mask_marks_what_a_moving_square_uncovers():
     assert mask[34:62, 56:76].mean() > 0.9 and mask[:16].mean() > 0.95
 
 
-def test_two_estimates_of_a_motion_meet_in_the_middle():
-    """A motion of (3, -1) seen as (3.2, -1.2) one way and as (-2.8, 0.8) back."""
-    met = agreed(constant_flow(3.2, -1.2), constant_flow(-2.8, 0.8))
-    assert torch.allclose(met, constant_flow(3, -1), atol=1e-6)
+def test_a_picture_carried_along_the_retraced_flow_is_found_there_by_the_opposite_one():
+    """A motion of (3, -1) seen as (3.4, -1.2) one way and as (-2.8, 0.8) back."""
+    found = retraced(constant_flow(3.4, -1.2), constant_flow(-2.8, 0.8))
+    assert torch.allclose(found, constant_flow(2.8, -0.8), atol=1e-6)
 
 
 def test_estimates_that_agree_are_left_alone():
@@ -119,4 +119,4 @@ def test_estimates_that_agree_are_left_alone():
     forth = torch.cat([0.1 * xs, torch.zeros_like(xs)], dim=1)
     back = torch.cat([xs / 1.1 - xs, torch.zeros_like(xs)], dim=1)
     inside = (..., slice(0, 28))  # beyond, the way leads out of the picture
-    assert torch.allclose(agreed(forth, back)[inside], forth[inside], atol=1e-4)
+    assert torch.allclose(retraced(forth, back)[inside], forth[inside], atol=1e-4)

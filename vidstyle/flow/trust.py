@@ -25,12 +25,13 @@ def trust_mask(flow: Tensor, opposite: Tensor) -> Tensor:
     return _blur(mask).clamp(0, 1)
 
 
-def agreed(flow: Tensor, opposite: Tensor) -> Tensor:
-    """`flow` less half of its round trip's error, w − (w + w̃)/2: the mean of two estimates.
+def retraced(flow: Tensor, opposite: Tensor) -> Tensor:
+    """−w̃(p + w): `flow` corrected by its whole round trip's error, w − (w + w̃).
 
-    Carried along it, a picture lies where either direction would look for it.
+    As near to the true motion as w itself; but what is carried along it lies where the opposite
+    field, from frame t−1 to t, along which warp error is defined, will look for it.
     """
-    return (flow - warp(opposite, flow)) / 2
+    return -warp(opposite, flow)
 
 
 def _outside(flow: Tensor) -> Tensor:
