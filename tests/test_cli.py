@@ -26,7 +26,7 @@ from vidstyle.features import FEATURES
 from vidstyle.flow import FLOWS
 from vidstyle.frame import ClipInfo, ColourTags
 from vidstyle.render import FrameDone, Report, Started, Warned
-from vidstyle.settings import StyleSettings
+from vidstyle.settings import StyleSettings, WorkSettings
 from vidstyle.video import probe
 
 COMMANDS = ("run", "image", "preview", "info")
@@ -98,7 +98,8 @@ def test_every_option_of_the_contract_is_there() -> None:
     contract = """--style -o --features --weights --style-layers --content-layer --size --steps
         --first-steps --style-weight --content-weight --tv-weight --temporal-weight --flow
         --flow-weights --start --end --duration --device --precision --threads --codec --crf
-        --pix-fmt --seed -y --overwrite --report -q --quiet -v --verbose"""
+        --pix-fmt --seed -y --overwrite --resume --work-dir --keep-work
+        --report -q --quiet -v --verbose"""
     assert set(contract.split()) <= options
 
 
@@ -132,7 +133,7 @@ def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None
         --content-layer relu3_1 --size 200 --steps 2 --first-steps 3 --style-weight 4
         --content-weight 5 --tv-weight 6 --temporal-weight 7 --flow raft
         --flow-weights f.pth --start 1:02.5 --duration 8 --device cpu --precision bf16 --threads 9
-        --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y"""
+        --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y --work-dir w --keep-work"""
     assert vidstyle("run", "a.mp4", "--style", "b", "--style", "c", *line.split()).status == 0
     assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "raft", Path("f.pth"))
     part, network = asked["part"], asked["features"]
@@ -144,6 +145,7 @@ def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None
     assert (compute.threads, compute.seed) == (9, 11)
     assert (output.codec, output.crf, output.pix_fmt) == ("libx265", 10.5, "yuv420p10le")
     assert output.overwrite
+    assert asked["work"] == WorkSettings(Path("w"), True, True)
     assert asked["styles"] == [Path("b"), Path("c")]
 
 
@@ -468,7 +470,7 @@ def _hear_signals() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
-def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
+def test_signals_leave_finished_work_only(painting: Path, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "long.mp4", 100)
     asked = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
     running = {}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vidstyle.render import (
         FrameDone,
         Report,
+        Resumed,
         Started,
         Warned,
         make_styler,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         FeatureSettings,
         OutputSettings,
         StyleSettings,
+        WorkSettings,
     )
     from vidstyle.stylize import FrameStyler
 
@@ -59,6 +61,7 @@ _HOMES = {
     "render": [
         "FrameDone",
         "Report",
+        "Resumed",
         "Started",
         "Warned",
         "make_styler",
@@ -73,6 +76,7 @@ _HOMES = {
         "FeatureSettings",
         "OutputSettings",
         "StyleSettings",
+        "WorkSettings",
     ],
     "stylize": ["FrameStyler"],
 }
@@ -94,11 +98,13 @@ __all__ = [
     "OutputSettings",
     "Report",
     "RequestError",
+    "Resumed",
     "SettingsError",
     "Started",
     "StyleSettings",
     "VidstyleError",
     "Warned",
+    "WorkSettings",
     "make_styler",
     "stylize_frames",
     "stylize_image",

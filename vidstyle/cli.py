@@ -26,6 +26,7 @@ from vidstyle.settings import (
     FeatureSettings,
     OutputSettings,
     StyleSettings,
+    WorkSettings,
 )
 
 # The registries' names once more: read there, they would import torch before --help.
@@ -35,7 +36,14 @@ FLOWS = ("dis", "raft", "none")
 
 _DEFAULT: dict[str, Any] = {
     field.name: field.default
-    for settings in (ClipSettings, ComputeSettings, FeatureSettings, OutputSettings, StyleSettings)
+    for settings in (
+        ClipSettings,
+        ComputeSettings,
+        FeatureSettings,
+        OutputSettings,
+        StyleSettings,
+        WorkSettings,
+    )
     for field in fields(settings)
 }
 _ENVIRONMENT = (
@@ -191,6 +199,14 @@ PixFmt = Annotated[str | None, _text("--pix-fmt", "NAME", "E.g. yuv420p10le.", "
 Overwrite = Annotated[
     bool, _option("-y", "--overwrite", help="Replace an existing result.", panel="File")
 ]
+Resume = Annotated[
+    bool,
+    _option("--resume/--no-resume", help="Store finished work, and go on from it.", panel="File"),
+]
+WorkDir = Annotated[
+    Path | None, _text("--work-dir", "DIR", "Where; else hidden beside the result.", "File")
+]
+KeepWork = Annotated[bool, _option("--keep-work", help="Leave it there at success.", panel="File")]
 ReportFile = Annotated[
     Path | None, _text("--report", "FILE", "Write the figures here, as JSON.", "File")
 ]
@@ -280,6 +296,9 @@ def run(
     crf: Crf = _DEFAULT["crf"],
     pix_fmt: PixFmt = _DEFAULT["pix_fmt"],
     overwrite: Overwrite = False,
+    resume: Resume = _DEFAULT["resume"],
+    work_dir: WorkDir = None,
+    keep_work: KeepWork = _DEFAULT["keep"],
     report: ReportFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -299,6 +318,7 @@ def run(
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
     output = OutputSettings(codec, crf, pix_fmt, overwrite)
+    work = WorkSettings(work_dir, resume, keep_work)
 
     from vidstyle.progress import ClipProgress
 
@@ -317,6 +337,7 @@ def run(
             features=network,
             compute=compute,
             output=output,
+            work=work,
             on_event=progress,
         )
     progress.close_with(result)
@@ -543,9 +564,9 @@ def main() -> None:
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
     except _Stopped as stop:
         word = "interrupted" if stop.number == signal.SIGINT else "terminated"
-        status = _say(f"{word}; no unfinished file is left", 128 + stop.number)
+        status = _say(_with_notes(f"{word}; no unfinished file is left", stop), 128 + stop.number)
     except VidstyleError as error:
-        status = _fail(str(error), error.exit_status)
+        status = _fail(_with_notes(str(error), error), error.exit_status)
     except Exception as error:
         status = _unexpected(error)
     sys.exit(status or 0)
@@ -568,6 +589,10 @@ def _unexpected(error: Exception) -> int:
         "traceback with the output of vidstyle info",
         1,
     )
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _fail(message: str, status: int) -> int:

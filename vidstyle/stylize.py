@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,7 +18,16 @@ from vidstyle.flow import FlowEstimator
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
-from vidstyle.images import check_image, resize, scaled, to_array, to_side, to_tensor
+from vidstyle.images import (
+    check_image,
+    from_levels,
+    resize,
+    scaled,
+    to_array,
+    to_levels,
+    to_side,
+    to_tensor,
+)
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
@@ -50,13 +59,17 @@ class FrameStyler(Protocol):
 def stylize_shots(
     frames: Iterable[tuple[int, Frame]], styler: FrameStyler
 ) -> Iterator[tuple[int, Frame, Frame]]:
-    """(shot, frame) → (shot, frame, stylised frame), starting afresh at every new shot."""
+    """(shot, frame) → (shot, frame, stylised frame), starting afresh at every new shot.
+
+    Results come in the 16 bits that finished work on disk has, whether it is used or not.
+    """
     current: int | None = None
     for shot, frame in frames:
         if shot != current:
             styler.start_shot()
             current = shot
-        yield shot, frame, replace(frame, image=styler.next_frame(frame.image))
+        image = from_levels(to_levels(styler.next_frame(frame.image)))
+        yield shot, frame, replace(frame, image=image)
 
 
 def falling(first: float, last: float, steps: int) -> list[float]:
@@ -120,6 +133,26 @@ class _Past:
     moments: dict[Size, Moments]
     maturity: Tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        pairs = enumerate(self.moments.values())
+        moments = {f"moment {n} {order}": pair[order] for n, pair in pairs for order in (0, 1)}
+        source = torch.from_numpy(self.source)
+        return {"source": source, "result": self.result, "maturity": self.maturity, **moments}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
+        placed = {name: tensor.to(device) for name, tensor in tensors.items()}
+        sizes = sum(name.startswith("moment ") for name in tensors) // 2
+        pairs = [(placed[f"moment {n} 0"], placed[f"moment {n} 1"]) for n in range(sizes)]
+        moments = {_size(first): (first, second) for first, second in pairs}
+        source = tensors["source"].numpy()
+        return cls(source, placed["result"], moments, placed["maturity"]).settled()
+
+    def settled(self) -> _Past:
+        """In one layout of memory: kernels that follow another one round otherwise."""
+        moments = {size: (_settled(a), _settled(b)) for size, (a, b) in self.moments.items()}
+        return _Past(self.source, _settled(self.result), moments, _settled(self.maturity))
+
 
 class OptimizingStyler:
     """Optimises each frame, started from and held to the previous one along the flow.
@@ -149,6 +182,17 @@ class OptimizingStyler:
     def start_shot(self) -> None:
         self.past = None
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next frame depends on besides its picture."""
+        scale = {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
+        return scale if self.past is None else scale | self.past.tensors()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as after the frame whose `state` this was."""
+        scaler = self.optimizer.scaler
+        scaler.load_state_dict({**scaler.state_dict(), "scale": float(state["scale"])})
+        self.past = _Past.of(state, self.compute.device) if "result" in state else None
+
     def next_frame(self, image: np.ndarray) -> np.ndarray:
         """Raises `InputError` for a picture too small, or unlike the one before in size."""
         self._check(image)
@@ -161,7 +205,7 @@ class OptimizingStyler:
             maturity = carry_maturity(warp(self.past.maturity, link.flow), link.trust)
             result, moments = self._later(content, self.past, link, maturity)
         if self.flow is not None:
-            self.past = _Past(image, result, moments, ripened(maturity))
+            self.past = _Past(image, result, moments, ripened(maturity)).settled()
         return to_array(result)
 
     def _check(self, image: np.ndarray) -> None:
@@ -256,6 +300,10 @@ class OptimizingStyler:
 def _resize_map(mask: Tensor, size: Size) -> Tensor:
     # Bilinear: bicubic would overshoot, and trust a little beside an occlusion.
     return F.interpolate(mask, size, mode="bilinear", antialias=True)
+
+
+def _settled(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.channels_last)
 
 
 def _size(image: Tensor) -> Size:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from vidstyle.disk import sync_file, sync_folder
 from vidstyle.errors import OutputError
 
 _LONGEST_NAME = 100  # characters kept of the target's name: file systems allow 255 bytes
@@ -57,19 +58,10 @@ class PartialFile:
 
     def commit(self) -> None:
         """Bring the finished bytes to disk, then give them their name in one step."""
-        _sync(self.path, os.O_RDWR)
+        sync_file(self.path)
         check_target(self.target, self.overwrite)
         os.replace(self.path, self._final)
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            _sync(self._final.parent, os.O_RDONLY)
+        sync_folder(self._final.parent)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

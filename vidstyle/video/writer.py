@@ -48,6 +48,8 @@ class ClipWriter:
     - A rotated source's frames are turned back and its rotation is written, in mp4 and mov;
       elsewhere they stay upright.
 
+    - `clip.threads` are the encoder's too: another number gives other bytes.
+
     `warnings` collects, one line each, what the result could not take over from the source.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
@@ -106,6 +108,11 @@ class ClipWriter:
             self._mux(self._stream.encode(picture))
 
     @property
+    def partial(self) -> Path:
+        """The hidden file."""
+        return self._partial.path
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the result, upright: odd sides may have been cut."""
         width, height = self._stream.codec_context.width, self._stream.codec_context.height
@@ -156,6 +163,8 @@ class ClipWriter:
         context = stream.codec_context
         context.width, context.height = self._coded_size()
         context.pix_fmt = plan.layout.name
+        # Each number of threads has its own bytes.
+        context.thread_count = self._clip.threads if self._clip else 0
         context.time_base = self._time_base
         aspect = 1 / info.sample_aspect if self._orientation.swaps_sides else info.sample_aspect
         context.sample_aspect_ratio = aspect
