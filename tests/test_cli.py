@@ -485,16 +485,17 @@ def test_signals_leave_finished_work_only(painting: Path, tmp_path: Path) -> Non
     for number, process in running.items():
         folder = tmp_path / number.name
         waited = time.monotonic() + 60
-        while not os.listdir(folder) and process.poll() is None and time.monotonic() < waited:
+        while not list(folder.glob(".a.partial*")) and time.monotonic() < waited:
             time.sleep(0.05)
-        assert process.poll() is None and "partial" in os.listdir(folder)[0]
+        assert process.poll() is None
         process.send_signal(number)
     for number, process in running.items():
         _, said = process.communicate(timeout=60)
         assert process.returncode == asked[number], said
-        assert said.splitlines()[-1].endswith("no unfinished file is left")
+        assert "no unfinished file is left" in said.splitlines()[-1]
         assert "Traceback" not in said
-        assert os.listdir(tmp_path / number.name) == []
+        assert list((tmp_path / number.name).glob(".a.partial*")) == []
+        assert list((tmp_path / number.name).glob("*/piece.partial")) == []
 
 
 def test_a_closed_pipe_is_no_noise() -> None:
@@ -506,3 +507,32 @@ def test_a_closed_pipe_is_no_noise() -> None:
     )  # fmt: skip
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+DEAF = """
+import time, vidstyle.cli as cli
+
+def deaf(**options):
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+
+cli.PATIENCE = 0.2
+cli.build_command = lambda: deaf
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+def test_a_signal_ends_even_what_is_deaf_to_it() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, preexec_fn=_hear_signals
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    for _ in range(2):  # the second changes nothing
+        process.send_signal(signal.SIGTERM)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 143

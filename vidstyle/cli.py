@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
@@ -46,6 +47,10 @@ _DEFAULT: dict[str, Any] = {
     )
     for field in fields(settings)
 }
+PATIENCE = 4.0  # seconds from a signal to the end
+_STOPPING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 _ENVIRONMENT = (
     "Every option can come from the environment: VIDSTYLE_SIZE=640 for all commands, "
     "VIDSTYLE_RUN_SIZE=640 for run alone. VIDSTYLE_STYLE takes several files as PATH does."
@@ -544,14 +549,19 @@ class _Stopped(BaseException):
 
 
 def _stop(number: int, frame: object) -> None:
+    for other in _STOPPING:
+        signal.signal(other, signal.SIG_IGN)  # a second one would disturb the tidying up
+    # Should that, or a library deaf to exceptions, take too long: finished work is safe anyway.
+    last = threading.Timer(PATIENCE, os._exit, [128 + number])
+    last.daemon = True
+    last.start()
     raise _Stopped(number)
 
 
 def _catch_signals() -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
+    for number in _STOPPING:
         # What the caller ignores, as nohup does, stays ignored.
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
 
 
