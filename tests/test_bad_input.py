@@ -209,6 +209,9 @@ def test_pictures_of_all_kinds_work(vidstyle: Vidstyle, tmp_path: Path, save) ->
         ("-y --report BAD", "not a regular file"),
         ("-y --report CLIP", "is also the clip"),
         ("-o a.mp4 --report ./a.mp4", "is also the clip, a painting or a result"),
+        ("--no-resume --keep-work", "--no-resume stores no finished work: leave out"),
+        ("--no-resume --work-dir a", "--no-resume stores no finished work: leave out"),
+        ("--work-dir BAD/text.png", "cannot be made (Not a directory); name another folder"),
         ("--frobnicate", "No such option: --frobnicate; see vidstyle run --help"),
         ("more", "unexpected extra argument"),
         ("--steps", "requires an argument"),
@@ -308,7 +311,8 @@ def test_a_report_that_fails_late_leaves_the_clip(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    line = ("run", clip, "--style", painting, "-q", "--end", "0.02", "--report", "r.json")
+    line = ("run", clip, "--style", painting, "-q", "--end", "0.02", "--no-resume")
+    line += ("--report", "r.json")
     text = refusal(vidstyle(*line, *QUICK), status=1)
     assert "No space left on device" in text and "the clip itself is complete" in text
     assert os.listdir() == ["clip-wave.mp4"]
@@ -353,7 +357,14 @@ def test_a_library_opencv_lacks(clip: Path, painting: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
-def test_a_full_disk(painting: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--no-resume",), "b.mkv: larger than files may be here"),
+        ((), "could not be written (File too large); free some space, or name another folder"),
+    ],
+)
+def test_a_full_disk(painting: Path, tmp_path: Path, more: tuple[str, ...], said: str) -> None:
     """A limit on files' size fails a write halfway as a full disk does."""
     source = make_clip(tmp_path / "a.mp4", 12)
     work = tmp_path / "work"
@@ -376,10 +387,11 @@ def test_a_full_disk(painting: Path, tmp_path: Path) -> None:
             work / "b.mkv",
             "--codec",
             "ffv1",
+            *more,
             *QUICK,
         ),
     )
-    assert "b.mkv: larger than files may be here" in refusal(done, status=1)
+    assert said in refusal(done, status=1)
     assert os.listdir(work) == []
 
 

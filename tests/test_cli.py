@@ -29,7 +29,7 @@ from vidstyle.flow import FLOWS
 from vidstyle.frame import ClipInfo, ColourTags
 from vidstyle.measure import measure_video
 from vidstyle.render import FrameDone, Report, Started, Warned
-from vidstyle.settings import StyleSettings
+from vidstyle.settings import StyleSettings, WorkSettings
 from vidstyle.video import ClipReader, probe
 
 COMMANDS = ("run", "image", "preview", "measure", "info")
@@ -98,7 +98,8 @@ def test_every_option_of_the_contract_is_there() -> None:
     contract = """--style -o --features --weights --style-layers --content-layer --size --steps
         --first-steps --style-weight --content-weight --tv-weight --temporal-weight --flow
         --flow-weights --start --end --duration --device --precision --threads --codec --crf
-        --pix-fmt --seed -y --overwrite --report -q --quiet -v --verbose"""
+        --pix-fmt --seed -y --overwrite --resume --work-dir --keep-work
+        --report -q --quiet -v --verbose"""
     assert set(contract.split()) <= options
 
 
@@ -132,7 +133,7 @@ def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None
         --content-layer relu3_1 --size 200 --steps 2 --first-steps 3 --style-weight 4
         --content-weight 5 --tv-weight 6 --temporal-weight 7 --flow raft
         --flow-weights f.pth --start 1:02.5 --duration 8 --device cpu --precision bf16 --threads 9
-        --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y"""
+        --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y --work-dir w --keep-work"""
     assert vidstyle("run", "a.mp4", "--style", "b", "--style", "c", *line.split()).status == 0
     assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "raft", Path("f.pth"))
     part, network = asked["part"], asked["features"]
@@ -144,6 +145,7 @@ def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None
     assert (compute.threads, compute.seed) == (9, 11)
     assert (output.codec, output.crf, output.pix_fmt) == ("libx265", 10.5, "yuv420p10le")
     assert output.overwrite
+    assert asked["work"] == WorkSettings(Path("w"), True, True)
     assert asked["styles"] == [Path("b"), Path("c")]
 
 
@@ -501,7 +503,7 @@ def _hear_signals() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
-def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
+def test_signals_leave_finished_work_only(painting: Path, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "long.mp4", 100)
     asked = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
     running = {}
@@ -516,16 +518,17 @@ def test_signals_leave_nothing_behind(painting: Path, tmp_path: Path) -> None:
     for number, process in running.items():
         folder = tmp_path / number.name
         waited = time.monotonic() + 60
-        while not os.listdir(folder) and process.poll() is None and time.monotonic() < waited:
+        while not list(folder.glob(".a.partial*")) and time.monotonic() < waited:
             time.sleep(0.05)
-        assert process.poll() is None and "partial" in os.listdir(folder)[0]
+        assert process.poll() is None
         process.send_signal(number)
     for number, process in running.items():
         _, said = process.communicate(timeout=60)
         assert process.returncode == asked[number], said
-        assert said.splitlines()[-1].endswith("no unfinished file is left")
+        assert "no unfinished file is left" in said.splitlines()[-1]
         assert "Traceback" not in said
-        assert os.listdir(tmp_path / number.name) == []
+        assert list((tmp_path / number.name).glob(".a.partial*")) == []
+        assert list((tmp_path / number.name).glob("*/piece.partial")) == []
 
 
 def test_a_closed_pipe_is_no_noise() -> None:
@@ -537,3 +540,32 @@ def test_a_closed_pipe_is_no_noise() -> None:
     )  # fmt: skip
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+DEAF = """
+import time, vidstyle.cli as cli
+
+def deaf(**options):
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+
+cli.PATIENCE = 0.2
+cli.build_command = lambda: deaf
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+def test_a_signal_ends_even_what_is_deaf_to_it() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, preexec_fn=_hear_signals
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    for _ in range(2):  # the second changes nothing
+        process.send_signal(signal.SIGTERM)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 143

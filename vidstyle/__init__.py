@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vidstyle.render import (
         FrameDone,
         Report,
+        Resumed,
         Started,
         Warned,
         make_styler,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         FeatureSettings,
         OutputSettings,
         StyleSettings,
+        WorkSettings,
     )
     from vidstyle.stylize import FrameStyler
 
@@ -65,6 +67,7 @@ _HOMES = {
     "render": [
         "FrameDone",
         "Report",
+        "Resumed",
         "Started",
         "Warned",
         "make_styler",
@@ -79,6 +82,7 @@ _HOMES = {
         "FeatureSettings",
         "OutputSettings",
         "StyleSettings",
+        "WorkSettings",
     ],
     "stylize": ["FrameStyler"],
 }
@@ -102,11 +106,13 @@ __all__ = [
     "OutputSettings",
     "Report",
     "RequestError",
+    "Resumed",
     "SettingsError",
     "Started",
     "StyleSettings",
     "VidstyleError",
     "Warned",
+    "WorkSettings",
     "WorstPair",
     "make_styler",
     "measure_video",

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
@@ -27,6 +28,7 @@ from vidstyle.settings import (
     FeatureSettings,
     OutputSettings,
     StyleSettings,
+    WorkSettings,
 )
 
 if TYPE_CHECKING:
@@ -39,9 +41,20 @@ FLOWS = ("dis", "raft", "none")
 
 _DEFAULT: dict[str, Any] = {
     field.name: field.default
-    for settings in (ClipSettings, ComputeSettings, FeatureSettings, OutputSettings, StyleSettings)
+    for settings in (
+        ClipSettings,
+        ComputeSettings,
+        FeatureSettings,
+        OutputSettings,
+        StyleSettings,
+        WorkSettings,
+    )
     for field in fields(settings)
 }
+PATIENCE = 4.0  # seconds from a signal to the end
+_STOPPING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 _ENVIRONMENT = (
     "Every option can come from the environment: VIDSTYLE_SIZE=640 for all commands, "
     "VIDSTYLE_RUN_SIZE=640 for run alone. VIDSTYLE_STYLE takes several files as PATH does."
@@ -212,6 +225,14 @@ PixFmt = Annotated[str | None, _text("--pix-fmt", "NAME", "E.g. yuv420p10le.", "
 Overwrite = Annotated[
     bool, _option("-y", "--overwrite", help="Replace an existing result.", panel="File")
 ]
+Resume = Annotated[
+    bool,
+    _option("--resume/--no-resume", help="Store finished work, and go on from it.", panel="File"),
+]
+WorkDir = Annotated[
+    Path | None, _text("--work-dir", "DIR", "Where; else hidden beside the result.", "File")
+]
+KeepWork = Annotated[bool, _option("--keep-work", help="Leave it there at success.", panel="File")]
 ReportFile = Annotated[
     Path | None,
     _text("--report", "FILE", "Measure the result and write its figures here, as JSON.", "File"),
@@ -317,6 +338,9 @@ def run(
     crf: Crf = _DEFAULT["crf"],
     pix_fmt: PixFmt = _DEFAULT["pix_fmt"],
     overwrite: Overwrite = False,
+    resume: Resume = _DEFAULT["resume"],
+    work_dir: WorkDir = None,
+    keep_work: KeepWork = _DEFAULT["keep"],
     report: ReportFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -337,6 +361,7 @@ def run(
     network = _features(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
     output = OutputSettings(codec, crf, pix_fmt, overwrite)
+    work = WorkSettings(work_dir, resume, keep_work)
 
     from vidstyle.progress import ClipProgress
 
@@ -355,6 +380,7 @@ def run(
             features=network,
             compute=compute,
             output=output,
+            work=work,
             on_event=progress,
         )
     progress.close_with(result)
@@ -683,14 +709,19 @@ class _Stopped(BaseException):
 
 
 def _stop(number: int, frame: object) -> None:
+    for other in _STOPPING:
+        signal.signal(other, signal.SIG_IGN)  # a second one would disturb the tidying up
+    # Should that, or a library deaf to exceptions, take too long: finished work is safe anyway.
+    last = threading.Timer(PATIENCE, os._exit, [128 + number])
+    last.daemon = True
+    last.start()
     raise _Stopped(number)
 
 
 def _catch_signals() -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
+    for number in _STOPPING:
         # What the caller ignores, as nohup does, stays ignored.
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
 
 
@@ -703,9 +734,9 @@ def main() -> None:
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
     except _Stopped as stop:
         word = "interrupted" if stop.number == signal.SIGINT else "terminated"
-        status = _say(f"{word}; no unfinished file is left", 128 + stop.number)
+        status = _say(_with_notes(f"{word}; no unfinished file is left", stop), 128 + stop.number)
     except VidstyleError as error:
-        status = _fail(str(error), error.exit_status)
+        status = _fail(_with_notes(str(error), error), error.exit_status)
     except Exception as error:
         status = _unexpected(error)
     sys.exit(status or 0)
@@ -728,6 +759,10 @@ def _unexpected(error: Exception) -> int:
         "traceback with the output of vidstyle info",
         1,
     )
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _fail(message: str, status: int) -> int:

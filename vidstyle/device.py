@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -76,8 +78,27 @@ def choose_precision(name: str, device: torch.device, net: nn.Module) -> str:
         return name
     if device.type == "cuda":
         return half_precision(device)
+    return _timed_once(net, device)
+
+
+def _timed_once(net: nn.Module, device: torch.device) -> str:
+    """The faster of fp32 and bf16 on this CPU, remembered in the user's cache folder.
+
+    Timed at every start, close calls would fall this way and that, and the same command would
+    paint other bits.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidstyle")
+    cpu, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    known = cache / f"precision-{torch.__version__}-{cpu}-{threads}-{net.name}".replace(" ", "-")
+    with suppress(OSError):
+        if (remembered := known.read_text()) in ("fp32", "bf16"):
+            return remembered
     plain, half = (_step_seconds(net, device, precision) for precision in ("fp32", "bf16"))
-    return "bf16" if half < CLEARLY_FASTER * plain else "fp32"
+    faster = "bf16" if half < CLEARLY_FASTER * plain else "fp32"
+    with suppress(OSError):  # a folder that cannot be written costs no more than another timing
+        cache.mkdir(parents=True, exist_ok=True)
+        known.write_text(faster)
+    return faster
 
 
 def half_precision(device: torch.device) -> str:

@@ -45,3 +45,16 @@ def check_image(image: np.ndarray) -> None:
             f"a picture of shape {image.shape} and {image.dtype}: must be (H, W, 3) float32 RGB "
             "in [0, 1]"
         )
+
+
+LEVELS = 65535
+
+
+def to_levels(image: np.ndarray) -> np.ndarray:
+    """Float in [0, 1] → uint16, rounded."""
+    return np.rint(image * np.float32(LEVELS)).astype(np.uint16)
+
+
+def from_levels(levels: np.ndarray) -> np.ndarray:
+    """uint16 → float32 in [0, 1]; `to_levels` gives the same levels again."""
+    return levels.astype(np.float32) / np.float32(LEVELS)

@@ -97,11 +97,13 @@ class ClipProgress(_Bar):
 
     def __call__(self, event: Event) -> None:
         from vidstyle.optimize import Step
-        from vidstyle.render import FrameDone, Started, Warned
+        from vidstyle.render import FrameDone, Resumed, Started, Warned
 
         match event:
             case Started():
                 self._started(event)
+            case Resumed(frames, folder):
+                self.say(f"going on after {_count(frames, 'finished frame')} in {folder}")
             case FrameDone():
                 self._frame_done(event)
             case Warned(message):

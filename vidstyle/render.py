@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 
 from vidstyle import __version__
+from vidstyle.checkpoint import Checkpointed, Work
 from vidstyle.device import (
     Compute,
     choose_device,
@@ -26,6 +28,7 @@ from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
 from vidstyle.frame import ClipInfo
 from vidstyle.measure import WarpError
+from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
 from vidstyle.settings import (
     ClipSettings,
@@ -33,6 +36,7 @@ from vidstyle.settings import (
     FeatureSettings,
     OutputSettings,
     StyleSettings,
+    WorkSettings,
 )
 from vidstyle.stylize import FrameStyler, OptimizingStyler, stylize_shots
 from vidstyle.video import (
@@ -59,6 +63,14 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The first `frames` frames were finished by an earlier run and come from `folder`."""
+
+    frames: int
+    folder: Path
+
+
+@dataclass(frozen=True)
 class FrameDone:
     """Frame `index` (from 0) of shot `shot` was written, `seconds` after the render began."""
 
@@ -74,7 +86,7 @@ class Warned:
     message: str
 
 
-Event = Started | FrameDone | Warned | Step
+Event = Started | Resumed | FrameDone | Warned | Step
 OnEvent = Callable[[Event], None]
 
 
@@ -219,30 +231,43 @@ def stylize_video(
     features: FeatureSettings | None = None,
     compute: ComputeSettings | None = None,
     output: OutputSettings | None = None,
+    work: WorkSettings | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> Report:
     """Render `clip` in the style of `paintings` to `target`; several paintings are averaged.
 
-    Streams: memory does not grow with the clip's length. `target` appears only when complete.
+    Streams: memory does not grow with the clip's length. `target` appears only when complete. A
+    render that was stopped, by whatever means, goes on when called again, to the same bytes.
     Raises `RequestError` before any work, `DecodeError`, `EncodeError` or `DeviceMemoryError`
     (all `VidstyleError`) when the work fails.
     """
     part, output = part or ClipSettings(), output or OutputSettings()
-    target = Path(target)
+    look, features = look or StyleSettings(), features or FeatureSettings()
+    compute, work = compute or ComputeSettings(), work or WorkSettings()
     begun = time.perf_counter()
     styles = load_paintings(paintings)
-    check_not_source(target, map(Path, [clip, *paintings]))
+    target, sources = Path(target), [Path(path) for path in (clip, *paintings)]
+    check_not_source(target, sources)
     check_output(target, output)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
-        # First the encoder, which may be refused, then the network, which takes its time.
-        with ClipWriter(target, reader.info, output, part) as writer:
-            styler = make_styler(styles, look, features, compute, on_event)
+        picture = _picture(sources, part, look, features, compute)
+        stored = _stored(work, target, picture)
+        compute = _settled(compute, stored)
+        styler = make_styler(styles, look, features, compute, on_event)
+        on_event(Started(reader.info, styler.compute, reader.expected_frames))
+        # The encoder's threads, too, are those of the first run.
+        part = replace(part, threads=compute.threads)
+        with (
+            _held(stored, styler, compute, reader, on_event) as resumable,
+            ClipWriter(target, reader.info, output, part) as writer,
+        ):
             writer.comment = _comment(paintings, styler)
-            on_event(Started(reader.info, styler.compute, reader.expected_frames))
+            if stored is not None:
+                stored.mark_unfinished(writer.partial)
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
-            tally = _pass_frames(reader, styler, writer, begun, on_event)
+            tally = _pass_frames(reader, resumable, writer, styler, begun, on_event)
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
         if reader.corrupt_packets:
@@ -267,6 +292,73 @@ def _file_name(path: object) -> str:
     return path.name
 
 
+def _picture(
+    sources: list[Path],
+    part: ClipSettings,
+    look: StyleSettings,
+    features: FeatureSettings,
+    compute: ComputeSettings,
+) -> dict[str, object]:
+    """All that the frames depend on."""
+    network = {f"features_{name}": value for name, value in asdict(features).items()}
+    device = str(choose_device(compute.device))
+    return {
+        "clip": sources[0],
+        "paintings": sources[1:],
+        "vidstyle": __version__,
+        **asdict(part),
+        **asdict(look),
+        **network,
+        **asdict(compute),
+        "device": device,
+    }
+
+
+def _stored(work: WorkSettings, target: Path, picture: dict[str, object]) -> Work | None:
+    if not work.resume:
+        return None
+    return Work(Path(work.folder or target.parent), target.stem, picture, work.keep)
+
+
+def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
+    """Left open, threads are torch's choice and precision is timed: settled once for all runs."""
+    if stored is not None and stored.choices is not None:
+        return replace(compute, **stored.choices)
+    return replace(compute, threads=compute.threads or torch.get_num_threads())
+
+
+@contextmanager
+def _held(
+    stored: Work | None,
+    styler: OptimizingStyler,
+    compute: ComputeSettings,
+    reader: ClipReader,
+    on_event: OnEvent,
+) -> Iterator[FrameStyler]:
+    if stored is None:
+        yield styler
+        return
+    choices = {"precision": styler.compute.precision, "threads": compute.threads}
+    with stored.held(choices, _environment(styler)) as warnings:
+        _warn(warnings, on_event)
+        info = reader.info
+        stored.check_space(reader.expected_frames or 0, info.width * info.height)
+        if stored.frames:
+            on_event(Resumed(stored.frames, stored.folder))
+        yield Checkpointed(styler, stored)
+
+
+def _environment(styler: OptimizingStyler) -> dict[str, str]:
+    """What changes the last bits, though not the picture."""
+    return {
+        "torch": torch.__version__,
+        "PyAV": av.__version__,
+        "OpenCV": opencv().__version__,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "device": device_name(styler.compute.device),
+    }
+
+
 @dataclass
 class _Tally:
     frames: int = 0
@@ -276,13 +368,14 @@ class _Tally:
 
 def _pass_frames(
     reader: ClipReader,
-    styler: OptimizingStyler,
+    resumable: FrameStyler,
     writer: ClipWriter,
+    styler: OptimizingStyler,
     begun: float,
     on_event: OnEvent,
 ) -> _Tally:
     tally = _Tally(steadiness=WarpError(styler.flow) if styler.flow else None)
-    for shot, source, result in stylize_shots(split_shots(reader), styler):
+    for shot, source, result in stylize_shots(split_shots(reader), resumable):
         writer.write(result, source, 1 - styler.settings.strength)
         if tally.steadiness is not None:
             tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)

@@ -30,8 +30,9 @@ def _require_number(name: str, value: float, low: float, high: float) -> None:
 class ClipSettings:
     """Which part of the source, and how large. Times in seconds from the clip's first frame.
 
-    `size` is the long side of the result in pixels; it never enlarges. `threads` is the decoder's;
-    0 lets FFmpeg choose. `fps` is an image sequence's frame rate, exactly; clips have their own.
+    `size` is the long side of the result in pixels; it never enlarges. `threads` are the decoder's
+    and the encoder's; 0 lets FFmpeg choose. `fps` is an image sequence's frame rate, exactly; clips
+    have their own.
     """
 
     start: float = 0.0
@@ -130,3 +131,22 @@ class StyleSettings:
             "left out with --flow none",
         )
         _require_number("--strength", self.strength, 0, 1)
+
+
+@dataclass(frozen=True)
+class WorkSettings:
+    """Finished work on disk, from which a stopped render goes on.
+
+    `folder` of `None` is a hidden one beside the result. `keep` leaves it there at success. Without
+    `resume` nothing is read from it or written to it.
+    """
+
+    folder: Path | None = None
+    resume: bool = True
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.resume and (self.folder is not None or self.keep):
+            raise SettingsError(
+                "--no-resume stores no finished work: leave out --work-dir and --keep-work"
+            )

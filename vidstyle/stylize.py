@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,7 +18,16 @@ from vidstyle.flow import FlowEstimator
 from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
-from vidstyle.images import check_image, resize, scaled, to_array, to_side, to_tensor
+from vidstyle.images import (
+    check_image,
+    from_levels,
+    resize,
+    scaled,
+    to_array,
+    to_levels,
+    to_side,
+    to_tensor,
+)
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
 from vidstyle.uncovered import blur, carry_maturity, fill_uncovered, ripened
@@ -52,13 +61,17 @@ class FrameStyler(Protocol):
 def stylize_shots(
     frames: Iterable[tuple[int, Frame]], styler: FrameStyler
 ) -> Iterator[tuple[int, Frame, Frame]]:
-    """(shot, frame) → (shot, frame, stylised frame), starting afresh at every new shot."""
+    """(shot, frame) → (shot, frame, stylised frame), starting afresh at every new shot.
+
+    Results come in the 16 bits that finished work on disk has, whether it is used or not.
+    """
     current: int | None = None
     for shot, frame in frames:
         if shot != current:
             styler.start_shot()
             current = shot
-        yield shot, frame, replace(frame, image=styler.next_frame(frame.image))
+        image = from_levels(to_levels(styler.next_frame(frame.image)))
+        yield shot, frame, replace(frame, image=image)
 
 
 def falling(first: float, last: float, steps: int) -> list[float]:
@@ -123,6 +136,9 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
     return still * (2 - change / QUIET).clamp(0, 1)
 
 
+_MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
+
+
 @dataclass(frozen=True)
 class _Past:
     """What a frame leaves to the next: its picture, the result, Adam's moments at each size.
@@ -135,6 +151,27 @@ class _Past:
     moments: dict[Size, Moments]
     maturity: Tensor
     painted: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        pairs = enumerate(self.moments.values())
+        moments = {f"moment {n} {order}": pair[order] for n, pair in pairs for order in (0, 1)}
+        maps = {name: getattr(self, name) for name in _MAPS}
+        return {"source": torch.from_numpy(self.source), **maps, **moments}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
+        placed = {name: tensor.to(device) for name, tensor in tensors.items()}
+        sizes = sum(name.startswith("moment ") for name in tensors) // 2
+        pairs = [(placed[f"moment {n} 0"], placed[f"moment {n} 1"]) for n in range(sizes)]
+        moments = {_size(first): (first, second) for first, second in pairs}
+        maps = {name: placed[name] for name in _MAPS}
+        return cls(tensors["source"].numpy(), moments=moments, **maps).settled()
+
+    def settled(self) -> _Past:
+        """In one layout of memory: kernels that follow another one round otherwise."""
+        moments = {size: (_settled(a), _settled(b)) for size, (a, b) in self.moments.items()}
+        maps = {name: _settled(getattr(self, name)) for name in _MAPS}
+        return _Past(self.source, moments=moments, **maps)
 
 
 class OptimizingStyler:
@@ -165,6 +202,17 @@ class OptimizingStyler:
     def start_shot(self) -> None:
         self.past = None
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next frame depends on besides its picture."""
+        scale = {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
+        return scale if self.past is None else scale | self.past.tensors()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as after the frame whose `state` this was."""
+        scaler = self.optimizer.scaler
+        scaler.load_state_dict({**scaler.state_dict(), "scale": float(state["scale"])})
+        self.past = _Past.of(state, self.compute.device) if "result" in state else None
+
     def next_frame(self, image: np.ndarray) -> np.ndarray:
         """Raises `InputError` for a picture too small, or unlike the one before in size."""
         self._check(image)
@@ -182,7 +230,7 @@ class OptimizingStyler:
             result, moments = self._later(content, self.past, link, maturity, rest)
             painted = torch.lerp(content, self.past.painted, rest)
         if self.flow is not None:
-            self.past = _Past(image, result, moments, ripened(maturity), painted)
+            self.past = _Past(image, result, moments, ripened(maturity), painted).settled()
         return (1 - strength) * image + strength * to_array(result)
 
     def _check(self, image: np.ndarray) -> None:
@@ -277,6 +325,10 @@ class OptimizingStyler:
 def _resize_map(mask: Tensor, size: Size) -> Tensor:
     # Bilinear: bicubic would overshoot, and trust a little beside an occlusion.
     return F.interpolate(mask, size, mode="bilinear", antialias=True)
+
+
+def _settled(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.channels_last)
 
 
 def _size(image: Tensor) -> Size:

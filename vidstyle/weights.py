@@ -29,8 +29,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise _not_plain(path, "it is damaged or holds more than tensors") from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise _not_plain(path, (str(error) or "it ends too early").splitlines()[0]) from error
+    except Exception as error:  # torch's reader stumbles over damage wherever it meets it
+        raise _not_plain(path, "it is damaged") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise _not_plain(path, "it holds more than tensors")
+    if not all(value.isfinite().all() for value in state.values()):
+        raise _not_plain(path, "it holds values that are not finite")
     return {str(name): value.float() for name, value in state.items()}
 
 

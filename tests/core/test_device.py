@@ -28,6 +28,21 @@ def test_on_a_cpu_the_faster_of_two_is_taken(monkeypatch, faster):
     assert choose_precision("auto", CPU, toy_net()) == faster
 
 
+def test_what_was_faster_is_remembered(monkeypatch):
+    """On a busy machine the next timing may fall the other way, and paint other bits."""
+    seconds = {"fp32": 2.0, "bf16": 1.0}
+    monkeypatch.setattr(devices, "_step_seconds", lambda net, device, name: seconds[name])
+    assert choose_precision("auto", CPU, toy_net()) == "bf16"
+    seconds["bf16"] = 3.0
+    assert choose_precision("auto", CPU, toy_net()) == "bf16"
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert choose_precision("auto", CPU, toy_net()) in ("fp32", "bf16")
+
+
 def test_the_timing_runs_and_asks_nothing_else():
     assert choose_precision("auto", CPU, toy_net()) in ("fp32", "bf16")
     assert choose_precision("bf16", CPU, toy_net()) == "bf16"

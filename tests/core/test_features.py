@@ -119,8 +119,12 @@ def damaged_files() -> dict[str, bytes]:
     torch.save(small_vgg_state(), whole)
     module = io.BytesIO()
     torch.save({"features.0.weight": "text"}, module)
+    infinite = io.BytesIO()
+    torch.save({"features.0.weight": torch.tensor([1.0, torch.inf])}, infinite)
     return {
         "empty.pth": b"",
+        "stop.pth": b"\x80\x02.",
+        "infinite.pth": infinite.getvalue(),
         "noise.pth": bytes(range(256)) * 20,
         "cut.pth": whole.getvalue()[:2000],
         "trap.pth": pickle.dumps({"features.0.weight": Trap()}),

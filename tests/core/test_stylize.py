@@ -128,8 +128,33 @@ def test_stylize_shots_resets_at_cuts_only():
     done = list(stylize_shots([(0, frame(0)), (0, frame(1)), (1, frame(2))], recorder))
     assert recorder.heard == ["start", "frame", "frame", "start", "frame"]
     assert [shot for shot, _, _ in done] == [0, 0, 1]
-    assert all(np.all(result.image == 0.75) for _, _, result in done)
+    held = np.float32(49151) / np.float32(65535)  # 0.75 in 16 bits
+    assert all(np.all(result.image == held) for _, _, result in done)
     assert [result.pts for _, _, result in done] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("flow", ["dis", None])
+def test_a_restored_styler_goes_on_to_the_same_bits(flow: str | None):
+    """Through what a file keeps of a tensor: its values, not its layout in memory."""
+    sources = panning(4)
+    one, other = styler(flow=flow), styler(flow=flow)
+    one.start_shot()
+    one.next_frame(sources[0])
+    one.next_frame(sources[1])
+    kept = {name: torch.from_numpy(t.numpy().copy("C")) for name, t in one.state().items()}
+    other.restore(kept)
+    for image in sources[2:]:
+        assert np.array_equal(one.next_frame(image), other.next_frame(image))
+
+
+def test_a_state_does_not_change_with_the_frames_to_come():
+    sources = panning(3)
+    work = styler()
+    work.next_frame(sources[0])
+    state = work.state()
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    work.next_frame(sources[1])
+    assert all(torch.equal(state[name], before[name]) for name in before)
 
 
 def test_the_carried_picture_stays_in_float():

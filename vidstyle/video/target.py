@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from vidstyle.disk import sync_file, sync_folder
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 
@@ -55,7 +56,8 @@ def url(path: Path) -> str:
 class PartialFile:
     """A hidden file beside `target`, to be written, then either `commit`ted or `discard`ed.
 
-    `path` ends as the target does, since encoders choose their format by it.
+    `hidden` is what lies on the disk meanwhile: here `path` itself, which ends as the target
+    does, since encoders choose their format by it.
     """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
@@ -65,15 +67,14 @@ class PartialFile:
         # Through a link the file it points to is replaced, not the link.
         self._final = Path(os.path.realpath(target))
         hidden = f".{target.stem[:_LONGEST_NAME]}.partial-{secrets.token_hex(4)}{target.suffix}"
-        self.path = self._final.with_name(hidden)
+        self.path = self.hidden = self._final.with_name(hidden)
 
     def commit(self) -> None:
         """Bring the finished bytes to disk, then give them their name in one step."""
-        _sync(self.path, os.O_RDWR)
+        sync_file(self.path)
         check_target(self.target, self.overwrite)
         os.replace(self.path, self._final)
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            _sync(self._final.parent, os.O_RDONLY)
+        sync_folder(self._final.parent)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -90,7 +91,7 @@ def write_text(path: Path, text: str, overwrite: bool) -> None:
 
 
 class PartialSequence:
-    """A hidden folder beside `target`'s files, to be filled, then `commit`ted or `discard`ed.
+    """A `hidden` folder beside `target`'s files, to be filled, then `commit`ted or `discard`ed.
 
     `path` is the numbered name inside it. Older files of the same name stay where no new one
     takes their place.
@@ -101,29 +102,20 @@ class PartialSequence:
         self.target = target
         self.overwrite = overwrite
         hidden = f".{target.stem[:_LONGEST_NAME].partition('%')[0]}partial-{secrets.token_hex(4)}"
-        self._folder = target.with_name(hidden)
-        self._folder.mkdir()
-        self.path = self._folder / target.name
+        self.hidden = target.with_name(hidden)
+        self.hidden.mkdir()
+        self.path = self.hidden / target.name
 
     def commit(self) -> None:
         """Bring the finished files to disk, then give each its name."""
         made, final = ImageSequence(self.path), ImageSequence(self.target)
         for number in made.numbers():
-            _sync(made.file(number), os.O_RDWR)
+            sync_file(made.file(number))
         check_sequence_target(self.target, self.overwrite)
         for number in made.numbers():
             os.replace(made.file(number), final.file(number))
-        self._folder.rmdir()
-        if os.name == "posix":
-            _sync(self.target.parent, os.O_RDONLY)
+        self.hidden.rmdir()
+        sync_folder(self.target.parent)
 
     def discard(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        shutil.rmtree(self.hidden, ignore_errors=True)

@@ -53,6 +53,8 @@ class ClipWriter:
     - A rotated source's frames are turned back and its rotation is written, in mp4 and mov;
       elsewhere they stay upright.
 
+    - `clip.threads` are the encoder's too: another number gives other bytes.
+
     `warnings` collects, one line each, what the result could not take over from the source.
     `comment`, set before the first frame, goes to the result's tags, after the source's own.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
@@ -155,6 +157,11 @@ class ClipWriter:
         """(H, W, C) upright → as the result holds it: turned, odd sides cut."""
         height, width = self._stream.codec_context.height, self._stream.codec_context.width
         return self._orientation.coded(image)[:height, :width]
+
+    @property
+    def partial(self) -> Path:
+        """What lies on the disk until the result is complete: a hidden file, or a folder."""
+        return self._partial.hidden
 
     @property
     def size(self) -> tuple[int, int]:
@@ -268,6 +275,8 @@ class ClipWriter:
         context = stream.codec_context
         context.width, context.height = self._coded_size()
         context.pix_fmt = plan.layout.name
+        # Each number of threads has its own bytes.
+        context.thread_count = self._clip.threads if self._clip else 0
         context.time_base = self._time_base
         aspect = 1 / info.sample_aspect if self._orientation.swaps_sides else info.sample_aspect
         context.sample_aspect_ratio = aspect

@@ -1,0 +1,260 @@
+"""Finished work on disk: stored, found again, told apart, and never lost silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vidstyle import checkpoint
+from vidstyle.checkpoint import Checkpointed, Work, file_digest
+from vidstyle.errors import EncodeError, OutputError
+from vidstyle.images import from_levels, to_levels
+
+PICTURE = {"steps": 3, "layers": ("a", "b"), "weights": None}
+HERE = {"torch": "1"}
+
+
+class Adder:
+    """A styler whose every frame is the sum of those before it in the shot, and of their number."""
+
+    def __init__(self) -> None:
+        self.sum, self.made = torch.zeros(4, 6, 3), 0
+
+    def start_shot(self) -> None:
+        self.sum = torch.zeros(4, 6, 3)
+
+    def next_frame(self, image: np.ndarray) -> np.ndarray:
+        self.made += 1
+        self.sum = (self.sum + torch.from_numpy(image)) % 1
+        return self.sum.numpy()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"sum": self.sum}
+
+    def restore(self, state: Any) -> None:
+        self.sum = state["sum"]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """One moment that tests move by hand."""
+    now = [0.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    yield now
+
+
+def images(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).random((count, 4, 6, 3), np.float32))
+
+
+def render(
+    folder: Path,
+    clock: list[float],
+    *,
+    until: int = 10,
+    seconds: float = 25,
+    picture: dict[str, object] = PICTURE,
+    keep: bool = False,
+    environment: dict[str, str] = HERE,
+) -> tuple[list[np.ndarray], int, list[str]]:
+    """Ten frames in shots of four; stopped before frame `until`. Results, frames made, warnings."""
+    work, adder, results = Work(folder, "a", picture, keep), Adder(), []
+    try:
+        with work.held({"threads": 2}, environment) as warnings:
+            styler = Checkpointed(adder, work)
+            for index, image in enumerate(images(until)):
+                if index % 4 == 0:
+                    styler.start_shot()
+                clock[0] += seconds
+                results.append(from_levels(to_levels(styler.next_frame(image))))
+            if until < 10:
+                raise ZeroDivisionError("stop")
+    except ZeroDivisionError:
+        pass
+    return results, adder.made, warnings
+
+
+def stored(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(".a.work-*/*.npz"))
+
+
+@pytest.mark.parametrize("until", range(1, 10))
+def test_it_goes_on_to_the_same_frames(tmp_path: Path, clock: list[float], until: int) -> None:
+    """Wherever it stops: inside a piece or at its end, inside a shot or at its end."""
+    undisturbed, _, _ = render(tmp_path / "other", clock)
+    render(tmp_path, clock, until=until)
+    results, made, warnings = render(tmp_path, clock)
+    assert np.array_equal(results, undisturbed)
+    assert (made, warnings) == (10 - until, [])
+    assert list(tmp_path.iterdir()) == [tmp_path / "other"]
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pieces"), [(25, [0, 2, 4, 6, 8]), (8, [0, 7]), (70, list(range(9)))]
+)
+def test_pieces_hold_a_minute_of_work(
+    tmp_path: Path, clock: list[float], seconds: float, pieces: list[int]
+) -> None:
+    """Another frame would have been too much; slower frames are a piece each."""
+    render(tmp_path, clock, until=9, seconds=seconds)
+    assert stored(tmp_path) == [f"{first:08}.npz" for first in pieces]
+
+
+def test_pieces_are_bounded_in_size(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE_BYTES", 3 * 4 * 6 * 6)
+    render(tmp_path, clock, until=9, seconds=0)
+    assert stored(tmp_path) == ["00000000.npz", "00000003.npz", "00000006.npz"]
+
+
+def test_a_killed_run_loses_the_open_piece_only(tmp_path: Path, clock: list[float]) -> None:
+    """What a kill leaves: pieces under their names, one under another, the encoder's file."""
+    render(tmp_path, clock, until=6)
+    (folder,) = tmp_path.iterdir()
+    (folder / "piece.partial").write_bytes(b"half a zip")
+    hidden = tmp_path / ".a.partial-1.mp4"
+    hidden.touch()
+    (folder / "unfinished").write_text(str(hidden))
+    (folder / "00000004.npz").unlink()
+    results, made, warnings = render(tmp_path, clock)
+    assert (made, warnings) == (6, [])
+    assert np.array_equal(results, render(tmp_path, clock)[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_piece_is_said_and_made_anew(
+    tmp_path: Path, clock: list[float], damage: str
+) -> None:
+    undisturbed, _, _ = render(tmp_path, clock)
+    render(tmp_path, clock, until=9)
+    (piece,) = tmp_path.glob(".a.work-*/00000004.npz")
+    whole = piece.read_bytes()
+    flipped = bytearray(whole)
+    flipped[200] ^= 4  # inside the first frame's levels
+    piece.write_bytes({"flip": flipped, "cut": whole[:-30], "empty": b""}[damage])
+    results, made, (warning,) = render(tmp_path, clock)
+    assert made == 6 and np.array_equal(results, undisturbed)
+    assert warning.endswith("a damaged piece is set aside; going on after frame 4")
+
+
+def test_an_interrupted_search_loses_nothing(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checking a night's pieces takes a while; Ctrl-C may come before the first is found."""
+    render(tmp_path, clock, until=6)
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.Piece, "at", interrupt)
+        render(tmp_path, clock)
+    assert render(tmp_path, clock)[1] == 4
+
+
+def test_other_settings_start_over_and_keep_the_old(tmp_path: Path, clock: list[float]) -> None:
+    render(tmp_path, clock, until=6)
+    _, made, (warning,) = render(tmp_path, clock, picture=PICTURE | {"steps": 4})
+    assert made == 10
+    assert "unfinished work with another steps stays there" in warning
+    assert render(tmp_path, clock)[1] == 4  # the old settings' work is still there
+
+
+def test_a_file_is_what_it_holds(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.pth", tmp_path / "other.pth"
+    one.write_bytes(b"weights")
+    other.write_bytes(b"weights")
+
+    def folder(path: Path) -> Path:
+        return Work(tmp_path, "a", {"weights": path}).folder
+
+    assert folder(one) == folder(other)
+    other.write_bytes(b"weightz")
+    assert folder(one) != folder(other)
+
+
+def test_an_image_sequence_is_all_its_files(tmp_path: Path) -> None:
+    digests = set()
+    for number in range(3):
+        (tmp_path / f"shot[1].{number:04}.png").write_bytes(b"picture")
+        digests.add(file_digest(tmp_path / "shot[1].%04d.png"))
+    assert len(digests) == 3
+
+
+def test_choices_are_those_of_the_first_run(tmp_path: Path, clock: list[float]) -> None:
+    assert Work(tmp_path, "a", PICTURE).choices is None
+    render(tmp_path, clock, until=3)
+    assert Work(tmp_path, "a", PICTURE).choices == {"threads": 2}
+
+
+def test_another_version_is_said(tmp_path: Path, clock: list[float]) -> None:
+    render(tmp_path, clock, until=3)
+    _, made, (warning,) = render(tmp_path, clock, environment={"torch": "2"})
+    assert made == 7 and warning.endswith("made with another torch: last bits may differ")
+
+
+def test_kept_work_makes_nothing_anew(tmp_path: Path, clock: list[float]) -> None:
+    results, _, _ = render(tmp_path, clock, keep=True)
+    again, made, _ = render(tmp_path, clock)
+    assert made == 0 and np.array_equal(again, results)
+
+
+def test_two_runs_at_once(tmp_path: Path) -> None:
+    first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE)
+    with first.held({}, {}):
+        first.add(images(1)[0], {})
+        with pytest.raises(OutputError, match="another run is at work"), second.held({}, {}):
+            pass
+        assert first.folder.exists()
+
+
+def test_too_small_a_disk(tmp_path: Path) -> None:
+    work = Work(tmp_path, "a", PICTURE)
+    with (
+        pytest.raises(OutputError, match=r"will take \d+\.\d GB more, .* --work-dir"),
+        work.held({}, {}),
+    ):
+        work.check_space(10**6, 10**8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match=r"cannot be made .* --work-dir"),
+        Work(tmp_path / "file", "a", PICTURE).held({}, {}),
+    ):
+        pass
+
+
+def test_a_disk_that_fills_up(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pieces before stay, and the message says what to do."""
+    work = Work(tmp_path, "a", PICTURE)
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with (
+        pytest.raises(EncodeError, match="the disk is full; free some space") as caught,
+        work.held({"threads": 2}, HERE),
+    ):
+        styler = Checkpointed(Adder(), work)
+        for index, image in enumerate(images(6)):
+            clock[0] += 25
+            if index == 5:
+                monkeypatch.setattr(np.lib.format, "write_array", full)
+            styler.next_frame(image)
+    assert caught.value.__notes__ == ["the same command goes on after frame 4"]
+    assert stored(tmp_path) == ["00000000.npz", "00000002.npz"]
+    assert list(tmp_path.glob(".a.work-*/*partial*")) == []

@@ -1,0 +1,156 @@
+"""A render that was stopped, by whatever means, and the same command once more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vidstyle as v
+from tests.conftest import Vidstyle
+from tests.video.made_clips import make_clip, texture
+from vidstyle import device, stylize
+from vidstyle.video import ClipReader, ClipWriter
+
+LOOK = v.StyleSettings(steps=1, first_steps=2)
+THREAD = v.ComputeSettings(device="cpu", threads=1, precision="fp32")
+HASTY = (
+    "import vidstyle.checkpoint as c; c.PIECE_SECONDS = 0; from vidstyle.cli import main; main()"
+)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten frames of 64×48 with sound and a cut before the sixth."""
+    folder = tmp_path_factory.mktemp("film")
+    voiced, path = make_clip(folder / "voiced.mkv", 10, sound=("aac",), click=0.1), folder / "f.mkv"
+    grounds = [texture(seed, 80, 60)[:48] for seed in (1, 2)]
+    with ClipReader(voiced) as reader, ClipWriter(path, reader.info, clip=v.ClipSettings()) as out:
+        for frame in reader:
+            view = grounds[frame.index // 5][:, frame.index : frame.index + 64]
+            out.write(v.Frame(np.ascontiguousarray(view), frame.index, frame.pts, frame.time_base))
+    return path
+
+
+def render(film: Path, painting: Path, target: Path, **more: Any) -> tuple[list[object], v.Report]:
+    """What was heard, and the report."""
+    heard: list[object] = []
+    stop_after = more.pop("stop_after", None)
+
+    def listen(event: object) -> None:
+        heard.append(event)
+        if isinstance(event, v.FrameDone) and event.index + 1 == stop_after:
+            raise Stop
+
+    settings: dict[str, Any] = {"look": LOOK, "compute": THREAD, **more}
+    report = v.stylize_video(film, [painting], target, on_event=listen, **settings)
+    return heard, report
+
+
+def of(kind: type, heard: list[object]) -> list[Any]:
+    return [event for event in heard if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "more"),
+    [
+        (5, {}),  # at the cut
+        (7, {"part": v.ClipSettings(start=0.08)}),
+        (4, {"look": v.StyleSettings(steps=1, first_steps=2, flow="none")}),
+    ],
+)
+def test_it_goes_on_to_the_same_bytes(
+    film: Path, painting: Path, tmp_path: Path, stop_after: int, more: dict[str, Any]
+) -> None:
+    _, undisturbed = render(film, painting, tmp_path / "whole.mp4", **more)
+    with pytest.raises(Stop) as stopped:
+        render(film, painting, tmp_path / "a.mp4", stop_after=stop_after, **more)
+    assert stopped.value.__notes__ == [f"the same command goes on after frame {stop_after}"]
+    heard, report = render(film, painting, tmp_path / "a.mp4", **more)
+    (resumed,) = of(v.Resumed, heard)
+    assert resumed.frames == stop_after
+    assert (report.frames, report.shots) == (undisturbed.frames, undisturbed.shots)
+    assert undisturbed.shots == 2
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
+
+
+def test_a_timed_choice_is_made_once(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was faster the first time is kept to, though it would lose the second time."""
+    seconds = {"fp32": 2.0, "bf16": 1.0}
+    monkeypatch.setattr(device, "_step_seconds", lambda net, where, name: seconds[name])
+    timed = v.ComputeSettings(device="cpu", threads=1)
+    with pytest.raises(Stop):
+        render(film, painting, tmp_path / "a.mp4", stop_after=3, compute=timed)
+    seconds["bf16"] = 3.0
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    heard, report = render(film, painting, tmp_path / "a.mp4", compute=timed)
+    assert of(v.Resumed, heard) and report.precision == "bf16"
+
+
+def test_another_encoding_needs_no_new_render(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = v.WorkSettings(tmp_path / "work", keep=True)
+    render(film, painting, tmp_path / "a.mp4", work=keep)
+    monkeypatch.setattr(stylize.OptimizingStyler, "next_frame", None)
+    rougher = v.OutputSettings(crf=40, overwrite=True)
+    size = (tmp_path / "a.mp4").stat().st_size
+    heard, _ = render(film, painting, tmp_path / "a.mp4", work=keep, output=rougher)
+    assert of(v.Resumed, heard) == [v.Resumed(10, *(tmp_path / "work").iterdir())]
+    assert (tmp_path / "a.mp4").stat().st_size < size
+    prores = v.OutputSettings(codec="prores_ks")
+    render(
+        film, painting, tmp_path / "a.mov", work=v.WorkSettings(tmp_path / "work"), output=prores
+    )
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_another_look_starts_over_with_a_word(film: Path, painting: Path, tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        render(film, painting, tmp_path / "a.mp4", stop_after=3)
+    (work,) = tmp_path.iterdir()
+    more = v.StyleSettings(steps=1, first_steps=2, content_weight=1)
+    heard, _ = render(film, painting, tmp_path / "a.mp4", look=more)
+    (warning,) = of(v.Warned, heard)
+    assert f"{work}: unfinished work with another content_weight" in warning.message
+    assert not of(v.Resumed, heard) and work.exists()
+
+
+def test_without_resume_nothing_is_stored(film: Path, painting: Path, tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        render(film, painting, tmp_path / "a.mp4", stop_after=3, work=v.WorkSettings(resume=False))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_command_goes_on(
+    vidstyle: Vidstyle, film: Path, painting: Path, tmp_path: Path
+) -> None:
+    line = ["run", film, "--style", painting, "--steps", "1", "--first-steps", "2"]
+    line += ["--threads", "1", "--precision", "fp32", "--codec", "ffv1", "-o"]
+    killed = subprocess.Popen([sys.executable, "-c", HASTY, *map(str, line), "a.mkv"])
+    waited = time.monotonic() + 60
+    while len(list(Path().glob(".a.work-*/*.npz"))) < 3 and time.monotonic() < waited:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not Path("a.mkv").exists() and list(Path().glob(".a.partial-*"))
+    done = vidstyle(*line, "a.mkv")
+    assert done.status == 0 and "going on after" in done.err
+    assert vidstyle(*line, "whole.mkv").status == 0
+    assert Path("a.mkv").read_bytes() == Path("whole.mkv").read_bytes()
+    assert sorted(os.listdir()) == ["a.mkv", "whole.mkv"]
