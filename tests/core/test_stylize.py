@@ -81,7 +81,7 @@ def test_a_still_shot_follows_a_change_of_light():
     work.start_shot()
     first = work.next_frame(image)
     later = [work.next_frame(image * light) for light in (1.1, 1.2, 1.3, 1.4)][-1]
-    assert distance(first, later) > 4 / 255
+    assert distance(first, later) > 2 / 255
 
 
 def test_what_rests():
