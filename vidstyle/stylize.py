@@ -42,7 +42,7 @@ HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
 HASTE = 3.0  # times the rate that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
-HALF_STEPS = 3  # at half size for one at full: together not twice its price
+EFFORT = 3.0  # times the steps that are added where all of a frame is new
 
 Size = tuple[int, int]
 
@@ -304,11 +304,9 @@ class OptimizingStyler:
     def _levels(self, full: Size, maturity: Tensor) -> list[tuple[Size, int, float]]:
         """(size, steps, first learning rate) of a later frame: more steps the more is new in it."""
         solved = solved_size(full, self.least)
-        steps = round(self.settings.steps * (2 - float(maturity.mean())))
-        levels = [
-            (scaled(solved, 0.5, self.least), HALF_STEPS * steps, HALF_RATE),
-            (solved, steps, FULL_RATE),
-        ]
+        steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
+        half = scaled(solved, 0.5, self.least)  # forms are found at a quarter of the price
+        levels = [(half, steps, HALF_RATE), (solved, steps, FULL_RATE)]
         if solved != full:
             levels.append((full, self._effort(steps, full), FULL_RATE))
         return levels

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
 THIN = 3.0  # pixels
-RIPENING = 0.25  # a frame: an uncovered area takes some ten frames to settle
+RIPENING = 0.5  # a frame: an uncovered area takes some five frames to settle
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
 
 
