@@ -38,7 +38,7 @@ QUICK = ("--steps", "1", *TINY)
 SLOW = ("--codec", "ffv1", "--steps", "10", *TINY)
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 REPORT = Report(
-    "out.mp4", "clip.mp4", 48, 2, 64, 48, 24.0, 2.0, None, "cpu", "fp32", "lite", 4, 50, "dis", 0,
+    "out.mp4", "clip.mp4", 48, 0, 2, 64, 48, 24.0, 2.0, None, "cpu", "fp32", "lite", 4, 50, "dis", 0,
     1e-3, 2e-3, 0.5,
 )  # fmt: skip
 
@@ -557,6 +557,25 @@ cli.PATIENCE = 0.2
 cli.build_command = lambda: deaf
 cli.main()
 """
+
+
+EARLY = """
+import sys, importlib.abc
+
+class CtrlC(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "vidstyle.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+from vidstyle.__main__ import start
+start()
+"""
+
+
+def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
+    done = python("-c", EARLY)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")

@@ -81,7 +81,10 @@ def test_it_goes_on_to_the_same_bytes(
     (resumed,) = of(v.Resumed, heard)
     assert resumed.frames == stop_after
     assert (report.frames, report.shots) == (undisturbed.frames, undisturbed.shots)
-    assert undisturbed.shots == 2
+    assert (undisturbed.shots, undisturbed.frames_resumed) == (2, 0)
+    assert report.frames_resumed == stop_after
+    made = (report.frames - stop_after) / report.seconds
+    assert report.frames_per_second == pytest.approx(made, rel=0.01)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
 

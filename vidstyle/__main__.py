@@ -1,5 +1,17 @@
-"""python -m vidstyle"""
+"""The `vidstyle` command, also as python -m vidstyle."""
 
-from vidstyle.cli import main
+import sys
 
-main()
+
+def start() -> None:
+    """Ctrl-C ends it quietly even before the command line can be read."""
+    try:
+        from vidstyle.cli import main
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    main()
+
+
+if __name__ == "__main__":
+    start()

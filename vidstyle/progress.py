@@ -167,7 +167,8 @@ class ClipProgress(_Bar):
 
     def close_with(self, report: Report) -> None:
         what = f"{_count(report.frames, 'frame')} in {_count(report.shots, 'shot')}"
-        pace = f"{_duration(report.seconds)} ({report.frames_per_second:.2f} frames/s)"
+        rate, pace = report.frames_per_second, _duration(report.seconds)
+        pace += f" ({rate:.2f} frames/s)" if rate else ""  # all were finished before
         size = f"{report.width}x{report.height}"
         self.say(f"{report.result}: {size}, {what}, {pace}{_steady(report)}")
 

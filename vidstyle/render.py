@@ -94,13 +94,15 @@ OnEvent = Callable[[Event], None]
 class Report:
     """What a render was and how it went; `None` is what it could not know.
 
-    `seconds` is the whole render, imports left out. The warp errors are of the frames before
-    encoding, by the rendering's own flow.
+    `seconds` is the whole render, imports left out; `frames_resumed` of the `frames` were finished
+    by an earlier run, and `frames_per_second` counts the others. The warp errors are of the frames
+    before encoding, by the rendering's own flow.
     """
 
     result: str
     source: str
     frames: int
+    frames_resumed: int
     shots: int
     width: int
     height: int
@@ -267,12 +269,13 @@ def stylize_video(
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
+            resumed = stored.frames if stored is not None else 0
             tally = _pass_frames(reader, resumable, writer, styler, begun, on_event)
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
         if reader.corrupt_packets:
             _warn([f"{clip}: skipped {reader.corrupt_packets} broken packets"], on_event)
-    return _report(writer, reader, styler, tally, time.perf_counter() - begun)
+    return _report(writer, reader, styler, tally, resumed, time.perf_counter() - begun)
 
 
 def _comment(paintings: Paths, styler: OptimizingStyler) -> str:
@@ -394,6 +397,7 @@ def _report(
     reader: ClipReader,
     styler: OptimizingStyler,
     tally: _Tally,
+    resumed: int,
     seconds: float,
 ) -> Report:
     look, steady = styler.settings, tally.steadiness
@@ -403,11 +407,12 @@ def _report(
         result=str(writer.path),
         source=str(reader.path),
         frames=tally.frames,
+        frames_resumed=resumed,
         shots=tally.shots,
         width=width,
         height=height,
         seconds=round(seconds, 3),
-        frames_per_second=round(tally.frames / seconds, 3),
+        frames_per_second=round((tally.frames - resumed) / seconds, 3),
         peak_memory_mb=_peak_memory_mb(styler.compute.device),
         device=device_name(styler.compute.device),
         precision=styler.compute.precision,
