@@ -8,7 +8,7 @@ def start() -> None:
     try:
         from vidstyle.cli import main
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        sys.stderr.write("interrupted\n")
         sys.exit(130)
     main()
 

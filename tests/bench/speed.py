@@ -1,0 +1,230 @@
+"""Where the time goes: a step, a frame and a clip at several sizes, against a reference step.
+
+    python -m tests.bench.speed CLIP --style PAINTING --size 160 320 640 --out speed.json
+
+The reference is a plain eager float32 VGG-19 down to relu3_4, forward and backward to the picture
+with its four Gram matrices, at the same size in the same run: times drift, ratios less. Its weights
+are random, which costs the same. Floors are the operations and the bytes of one step over what a
+large product and a large copy reach on this machine, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidstyle import render, stylize
+from vidstyle.checkpoint import Checkpointed, Work
+from vidstyle.device import choose_device, device_name
+from vidstyle.features.vgg import BLOCKS, build_vgg
+from vidstyle.images import to_tensor
+from vidstyle.losses import gram_loss, gram_matrix
+from vidstyle.measure import WarpError
+from vidstyle.optimize import Goal, Optimizer
+from vidstyle.settings import ClipSettings, ComputeSettings, OutputSettings
+from vidstyle.video import ClipReader, ClipWriter, load_paintings
+
+TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
+HEADER = (
+    "| size | reference step, ms | step | floors: operations, bytes | frame: in reference steps "
+    "| decode, flow, optimise, rest, store, encode, measure, ms | whole / optimise | MB |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+class Stages:
+    """Seconds a stage, the first frame of a shot apart: it takes far longer than the others."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def timed(self, name: str, call: Callable) -> Callable:
+        def run(*arguments: Any, **named: Any) -> Any:
+            begun = self._now()
+            result = call(*arguments, **named)
+            self.seconds[name].append(self._now() - begun)
+            return result
+
+        return run
+
+    def iterated(self, name: str, make: Callable) -> Callable:
+        def run(*arguments: Any) -> Iterator[Any]:
+            items = iter(make(*arguments))
+            step = self.timed(name, lambda: next(items, None))
+            while (item := step()) is not None:
+                yield item
+
+        return run
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def later(self, name: str, frames: int) -> float:
+        """Seconds a frame, the first left out."""
+        calls = self.seconds[name]
+        return sum(calls[-(len(calls) * (frames - 1) // frames) :]) / max(1, frames - 1)
+
+
+class Traffic(TorchDispatchMode):
+    """Bytes that the operations read and write, as if nothing stayed in a cache."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+            self.bytes += sum(x.numel() * x.element_size() for x in tensors)
+        return result
+
+
+def median_seconds(call: Callable[[], object], device: torch.device, runs: int = 5) -> float:
+    stages = Stages(device)
+    step = stages.timed("step", call)
+    for _ in range(runs + 1):
+        step()
+    return statistics.median(stages.seconds["step"][1:])
+
+
+def reference_step(image: Tensor) -> Callable[[], object]:
+    widths = [3, *(width for block in BLOCKS["vgg19"][:3] for width in block)]
+    places = (0, 2, 5, 7, 10, 12, 14, 16)
+    state = {}
+    for place, wide_in, wide_out in zip(places, widths, widths[1:], strict=False):
+        state[f"features.{place}.weight"] = torch.randn(wide_out, wide_in, 3, 3) / wide_in
+        state[f"features.{place}.bias"] = torch.zeros(wide_out)
+    net = build_vgg("vgg19", state, TAPS, TAPS[-1]).frozen().to(image.device)
+    target = {tap: gram_matrix(f) for tap, f in net(image, TAPS).items()}
+
+    def step() -> None:
+        picture = (image * 0.9).requires_grad_()
+        grams = {tap: gram_matrix(f) for tap, f in net(picture, TAPS).items()}
+        sum(gram_loss(grams[tap], target[tap]) for tap in TAPS).backward()  # type: ignore[union-attr]
+
+    return step
+
+
+def own_step(image: Tensor, optimizer: Optimizer) -> Callable[[], object]:
+    trust = torch.ones_like(image[:, :1])
+    goal = Goal(optimizer.grams(image), optimizer.content(image), image, trust)
+    return lambda: optimizer.descend(image * 0.9, goal, [0.01])
+
+
+def floors(step: Callable[[], object], device: torch.device, kind: torch.dtype) -> dict[str, float]:
+    """Milliseconds that a step's operations and its bytes take at this machine's own best."""
+    with FlopCounterMode(display=False) as operations, Traffic() as traffic:
+        step()
+    a = torch.rand(2048, 2048, device=device, dtype=kind)
+    long = torch.rand(2**26, device=device)
+    product, copy = (median_seconds(call, device) for call in (lambda: a @ a, lambda: long.clone()))
+    return {
+        "operations_ms": 1e3 * operations.get_total_flops() * product / (2 * 2048**3),
+        "bytes_ms": 1e3 * traffic.bytes * copy / (2 * 4 * 2**26),
+    }
+
+
+def instrument(stages: Stages) -> None:
+    """Puts a clock around every stage of a render, for the rest of the process."""
+    render.split_shots = stages.iterated("decode", render.split_shots)  # type: ignore[assignment]
+    for owner, method, name in (
+        (stylize.OptimizingStyler, "_correspond", "flow"),
+        (Optimizer, "descend", "optimise"),
+        (Checkpointed, "next_frame", "stylise"),
+        (Work, "add", "store"),
+        (ClipWriter, "write", "encode"),
+        (WarpError, "add", "measure"),
+    ):
+        setattr(owner, method, stages.timed(name, getattr(owner, method)))
+
+
+def measure_size(
+    clip: Path, painting: Path, size: int, frames: int, compute: ComputeSettings, stages: Stages
+) -> dict[str, Any]:
+    stages.seconds.clear()
+    with ClipReader(clip, ClipSettings(size=size)) as reader:
+        first, rate = next(iter(reader)).image, float(reader.info.rate)
+    part = ClipSettings(size=size, end=(frames - 0.5) / rate)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "out.mp4")
+        report = render.stylize_video(
+            clip, [painting], output, part=part, compute=compute, output=OutputSettings()
+        )
+    facts: dict[str, Any] = {"size": f"{report.width}x{report.height}", "frames": report.frames}
+    names = ("decode", "flow", "optimise", "stylise", "store", "encode", "measure")
+    later = {name: 1e3 * stages.later(name, report.frames) for name in names}
+    later["rest"] = later.pop("stylise") - later["flow"] - later["optimise"] - later["store"]
+    facts |= {f"{name}_ms": value for name, value in later.items()}
+    facts["frame_ms"] = sum(later.values())
+    facts["first_frame_seconds"] = stages.seconds["stylise"][0]
+    facts["whole_over_optimise"] = facts["frame_ms"] / facts["optimise_ms"]
+    facts["seconds"], facts["peak_memory_mb"] = report.seconds, report.peak_memory_mb
+    device = choose_device(compute.device)
+    image = to_tensor(first, device)
+    styler = render.make_styler(load_paintings([painting]), compute=compute)
+    step = own_step(image.contiguous(memory_format=torch.channels_last), styler.optimizer)
+    facts["reference_step_ms"] = 1e3 * median_seconds(reference_step(image), device)
+    facts["step_ms"] = 1e3 * median_seconds(step, device)
+    facts |= floors(step, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    facts["frame_in_reference_steps"] = facts["frame_ms"] / facts["reference_step_ms"]
+    facts["device"] = device_name(device)
+    facts["precision"], facts["threads"] = report.precision, torch.get_num_threads()
+    return facts
+
+
+def row(facts: dict[str, Any]) -> str:
+    stages = ("decode", "flow", "optimise", "rest", "store", "encode", "measure")
+    split = ", ".join(f"{facts[f'{name}_ms']:.0f}" for name in stages)
+    ratio = facts["reference_step_ms"] / facts["step_ms"]
+    return (
+        f"| {facts['size']} | {facts['reference_step_ms']:.0f} | {facts['step_ms']:.0f} "
+        f"({ratio:.1f} x cheaper) | {facts['operations_ms']:.0f}, {facts['bytes_ms']:.0f} "
+        f"| {facts['frame_ms']:.0f}: {facts['frame_in_reference_steps']:.2f} | {split} "
+        f"| {facts['whole_over_optimise']:.2f} | {facts['peak_memory_mb']} |"
+    )
+
+
+def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    yield HEADER
+    for facts in rows:
+        yield row(facts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--style", type=Path, required=True)
+    parser.add_argument("--size", type=int, nargs="+", default=[160, 320])
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    asked = parser.parse_args()
+    compute = ComputeSettings(device=asked.device)
+    stages = Stages(choose_device(asked.device))
+    instrument(stages)
+    sizes = [
+        measure_size(asked.clip, asked.style, size, asked.frames, compute, stages)
+        for size in asked.size
+    ]
+    print(*table(sizes), sep="\n")
+    if asked.out:
+        asked.out.write_text(json.dumps(sizes, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
