@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +45,11 @@ def gram_matrix(features: Tensor) -> Tensor:
         b, c, h, w = features.shape
         flat = features.float().permute(0, 2, 3, 1).reshape(b, h * w, c)  # a view if channels_last
         return torch.as_tensor(_Gram.apply(flat))
+
+
+def mean_grams(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Several paintings' Gram matrices by tap → their mean: the style between them."""
+    return {tap: torch.stack([grams[tap] for grams in each]).mean(0) for tap in each[0]}
 
 
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:

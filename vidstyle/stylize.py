@@ -28,6 +28,7 @@ from vidstyle.images import (
     to_side,
     to_tensor,
 )
+from vidstyle.losses import mean_grams
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
 from vidstyle.uncovered import blur, carry_maturity, fill_uncovered, ripened
@@ -107,9 +108,7 @@ class StyleTargets:
         """tap → (1, C, C), for a picture whose long side is `side` pixels."""
         if side not in self.known:
             each = [self.optimizer.grams(self._fitted(p, side)) for p in self.paintings]
-            self.known[side] = {
-                tap: torch.stack([grams[tap] for grams in each]).mean(0) for tap in each[0]
-            }
+            self.known[side] = mean_grams(each)
         return self.known[side]
 
     def _fitted(self, painting: Tensor, side: int) -> Tensor:

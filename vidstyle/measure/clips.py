@@ -46,9 +46,9 @@ def measure_video(
 
     Any two clips of one shape and with equally many frames will do, whoever made them. `part` says
     which part of the source; it is read at the result's size. Its `fps` is that of whichever of the
-    two is an image sequence. `features` names the judging
-    network, else VGG-19 where torchvision's weights are on this machine, else `lite`. `baseline`
-    is an earlier `warp_error_series`: the worst pair is then the one that has grown most since.
+    two is an image sequence. `features` names the judging network, else VGG-19 where torchvision's
+    weights are on this machine, else `lite`. `baseline` is an earlier `warp_error_series`: the
+    worst pair is then the one that has grown most since.
     Streams: memory does not grow with the clips' length. Raises `InputError` where the two do not
     fit together, and as `ClipReader` does.
     """

@@ -10,7 +10,7 @@ import torch
 
 from vidstyle.features import TapNet
 from vidstyle.images import to_side, to_tensor
-from vidstyle.losses import content_loss, gram_loss, gram_matrix
+from vidstyle.losses import content_loss, gram_loss, gram_matrix, mean_grams
 
 JUDGE_SIDE = 384  # pixels: the long side at which picture and painting are compared
 NATIVE_SIDE = 1024  # pixels, at most, of the judge at the result's own size
@@ -34,11 +34,7 @@ class StyleJudge:
         self.net, self.side = net, side
         self.seen: deque[tuple[np.ndarray, dict[str, torch.Tensor]]] = deque(maxlen=2)
         each = [self._grams(painting) for painting in paintings]
-        self.target = {
-            tap: torch.stack([grams[tap] for grams in each]).mean(0)
-            for tap in net.style_taps
-            if each
-        }
+        self.target = mean_grams(each) if each else {}
 
     @torch.no_grad()
     def _features(self, image: np.ndarray) -> dict[str, torch.Tensor]:
