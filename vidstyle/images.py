@@ -27,6 +27,18 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def blur(image: Tensor, sigma: float) -> Tensor:
+    """Gaussian of (B, C, H, W), borders repeated."""
+    reach = min(round(3 * sigma), 4 * max(image.shape[2:]))
+    offsets = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, 1, -1)
+    rows = F.pad(image, (reach, reach, 0, 0), mode="replicate")
+    rows = F.conv2d(rows, kernel, groups=image.shape[1])
+    columns = F.pad(rows, (0, 0, reach, reach), mode="replicate")
+    return F.conv2d(columns, kernel.transpose(2, 3), groups=image.shape[1])
+
+
 def scaled(size: tuple[int, int], factor: float, least: int) -> tuple[int, int]:
     """(H, W) times a factor, in whole pixels, no side below `least`."""
     return max(round(size[0] * factor), least), max(round(size[1] * factor), least)

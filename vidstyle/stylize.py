@@ -15,10 +15,12 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
+from vidstyle.flow.still import unmoved
 from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import (
+    blur,
     check_image,
     from_levels,
     resize,
@@ -31,7 +33,7 @@ from vidstyle.images import (
 from vidstyle.losses import mean_grams
 from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
 from vidstyle.settings import StyleSettings
-from vidstyle.uncovered import blur, carry_maturity, fill_uncovered, ripened
+from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
 SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
@@ -244,8 +246,11 @@ class OptimizingStyler:
 
     def _correspond(self, previous: np.ndarray, current: np.ndarray) -> Correspondence:
         assert self.flow is not None
-        back = to_tensor(self.flow(current, previous), self.compute.device)
-        forth = to_tensor(self.flow(previous, current), self.compute.device)
+        device = self.compute.device
+        back = to_tensor(self.flow(current, previous), device)
+        forth = to_tensor(self.flow(previous, current), device)
+        moves = ~unmoved(back, to_tensor(current, device), to_tensor(previous, device))
+        back, forth = back * moves, forth * moves
         return Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth))
 
     def _goal(self, content: Tensor) -> Goal:

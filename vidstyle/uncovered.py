@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from vidstyle.images import blur
 
 RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
 THIN = 3.0  # pixels
 RIPENING = 0.5  # a frame: an uncovered area takes some five frames to settle
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
-
-
-def blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian of (B, C, H, W), borders repeated."""
-    reach = min(round(3 * sigma), 4 * max(image.shape[2:]))
-    offsets = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
-    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, 1, -1)
-    rows = F.pad(image, (reach, reach, 0, 0), mode="replicate")
-    rows = F.conv2d(rows, kernel, groups=image.shape[1])
-    columns = F.pad(rows, (0, 0, reach, reach), mode="replicate")
-    return F.conv2d(columns, kernel.transpose(2, 3), groups=image.shape[1])
 
 
 def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:

@@ -1,0 +1,89 @@
+"""Grain on a still is told from motion, with flows and grain that are planted."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.core.toys import texture
+from vidstyle.flow.still import unmoved
+from vidstyle.images import to_tensor
+
+HEIGHT, WIDTH = 96, 160
+FLAT = (slice(8, 60), slice(8, 90))  # rows, columns: nothing to see there
+
+
+def landscape(shift: float = 0.0) -> np.ndarray:
+    """Textured but for a flat patch, moved right by half pixels."""
+    wide = texture(2 * HEIGHT, 2 * WIDTH + 40, grain=4)
+    wide[16:120, 36:200] = 0.6
+    left = 20 - round(2 * shift)
+    view = wide[:, left : left + 2 * WIDTH]
+    return view.reshape(HEIGHT, 2, WIDTH, 2, 3).mean((1, 3)).astype(np.float32)
+
+
+def grainy(picture: np.ndarray, seed: int, levels: float) -> torch.Tensor:
+    noise = np.random.default_rng(seed).normal(0, levels / 255, picture.shape)
+    return to_tensor(np.clip(picture + noise, 0, 1).astype(np.float32))
+
+
+def noise_flow(seed: int = 0) -> torch.Tensor:
+    """What a flow makes of grain where there is nothing else: smooth, up to half a pixel."""
+    return to_tensor(texture(HEIGHT, WIDTH, seed=seed, grain=8)[..., :2] - 0.5)
+
+
+@pytest.mark.parametrize("levels", [0.0, 0.5, 1.0, 2.0])
+def test_grain_on_a_still_is_no_motion_whatever_the_flow_says(levels):
+    flat = torch.zeros(1, 1, HEIGHT, WIDTH)
+    flat[..., *FLAT] = 1
+    one, other = (grainy(landscape(), seed, levels) for seed in (1, 2))
+    quiet = unmoved(noise_flow() * flat, one, other)
+    assert quiet.float().mean() > 0.97
+    assert quiet[..., *FLAT].float().mean() > 0.97
+
+
+@pytest.mark.parametrize("levels", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("shift", [0.5, -1.0, 3.0])
+def test_a_flat_place_goes_along_with_the_pan_around_it(levels, shift):
+    one, other = grainy(landscape(shift), 1, levels), grainy(landscape(), 2, levels)
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0] = -shift
+    assert not unmoved(flow, one, other).any()
+
+
+def test_a_subject_moves_and_the_wall_behind_it_does_not():
+    def scene(left: int, seed: int) -> torch.Tensor:
+        picture = landscape()
+        picture[40:80, left : left + 30] = texture(40, 30, seed=5)
+        return grainy(picture, seed, 1.0)
+
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0, 40:80, 113:143] = -3
+    quiet = unmoved(flow, scene(113, 1), scene(110, 2))[0, 0]
+    assert not quiet[40:80, 113:143].any()
+    assert not quiet[40:80, 110:113].any()  # just uncovered
+    assert quiet[:, :60].float().mean() > 0.9
+
+
+def test_a_subject_as_slow_as_grain_is_seen_to_move_by_its_texture():
+    wide = texture(80, 64, seed=5, grain=3)
+
+    def scene(half_pixels: int, seed: int) -> torch.Tensor:
+        picture, left = landscape(), 2 - half_pixels
+        picture[40:80, 110:140] = (
+            wide[:, left : left + 60].reshape(40, 2, 30, 2, 3).mean((1, 3)) * 0.6 + 0.2
+        )
+        return grainy(picture, seed, 0.5)
+
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0, 40:80, 110:140] = -0.5
+    quiet = unmoved(flow, scene(1, 1), scene(0, 2))[0, 0]
+    assert quiet[44:76, 114:136].float().mean() < 0.1
+    assert quiet[:, :60].float().mean() > 0.9
+
+
+def test_what_appears_on_a_still_is_not_passed_over():
+    before, after = landscape(), landscape()
+    after[30:42, 30:42] = 0.9
+    quiet = unmoved(torch.zeros(1, 2, HEIGHT, WIDTH), grainy(after, 1, 0.5), grainy(before, 2, 0.5))
+    assert not quiet[0, 0, 30:42, 30:42].any()
+    assert quiet.float().mean() > 0.8
