@@ -33,7 +33,7 @@ from vidstyle.render import FrameDone, Report, Started, Warned
 from vidstyle.settings import StyleSettings, WorkSettings
 from vidstyle.video import ClipReader, probe
 
-COMMANDS = ("run", "image", "preview", "measure", "info")
+COMMANDS = ("run", "image", "preview", "measure", "batch", "info")
 QUICK = ("--steps", "1", *TINY)
 # FFV1 holds few frames back: the hidden file is soon there.
 SLOW = ("--codec", "ffv1", "--steps", "10", *TINY)
@@ -470,7 +470,7 @@ def test_the_verdict_names_a_drift() -> None:
     [(3.21, "3.2 s"), (59.99, "1 min 00 s"), (245, "4 min 05 s"), (7800, "2 h 10 min")],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 # What only a process of its own shows

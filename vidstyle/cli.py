@@ -19,7 +19,14 @@ from typer.core import TyperCommand
 
 from vidstyle import __version__
 from vidstyle.errors import EncodeError, OutputError, RequestError, SettingsError, VidstyleError
-from vidstyle.options import FEATURES, FLOWS, clip_settings, feature_settings, render_settings
+from vidstyle.options import (
+    FEATURES,
+    FLOWS,
+    clip_settings,
+    clip_stem,
+    feature_settings,
+    render_settings,
+)
 from vidstyle.settings import (
     PRECISIONS,
     ClipSettings,
@@ -45,6 +52,7 @@ _DEFAULT: dict[str, Any] = {
     )
     for field in fields(settings)
 }
+ENGINES = ("local",)
 PATIENCE = 4.0  # seconds from a signal to the end
 _STOPPING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -245,10 +253,7 @@ Verbose = Annotated[
 
 
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
-    name = source.stem
-    if not source.exists():  # shot.%04d.exr gives shot-scream.mp4
-        name = name.partition("%")[0].rstrip("._-") or name
-    return Path(f"{name}-{styles[0].stem}{ending}")
+    return Path(f"{clip_stem(source)}-{styles[0].stem}{ending}")
 
 
 @_command
@@ -478,6 +483,39 @@ def measure(
         _print_measurement(measured)
     if max_ratio is not None:
         _hold_to(max_ratio, measured)
+
+
+@_command
+def batch(
+    jobs: Annotated[Path, typer.Argument(help="The job file.", metavar="JOBS.toml")],
+    engine: Annotated[
+        str,
+        _choice("--engine", ENGINES, "Whose workers: local is this machine.", "Machine"),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        _whole("--workers", "Clips at a time; else one a GPU, or one for two cores.", "Machine"),
+    ] = None,
+    retry_failed: Annotated[
+        bool,
+        _option("--retry-failed", help="Only the jobs that failed last time.", panel="Part"),
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stylise a list of clips; again, those that are missing."""
+    from vidstyle.batch.jobs import read_jobs
+    from vidstyle.batch.local import LocalExecutor, default_workers
+    from vidstyle.batch.run import run_batch
+    from vidstyle.batch_progress import BatchProgress
+
+    job_file = read_jobs(jobs)
+    executor = LocalExecutor(default_workers() if workers is None else workers)
+    with BatchProgress(quiet) as progress:
+        summary = run_batch(job_file, executor, retry_failed, progress.begin, progress)
+    progress.close_with(summary)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
 def _measure(

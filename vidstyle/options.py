@@ -38,6 +38,13 @@ class RenderSettings:
     work: WorkSettings
 
 
+def clip_stem(clip: Path) -> str:
+    """What a result is named after: `shot.%04d.exr` gives shot."""
+    if clip.exists():
+        return clip.stem
+    return clip.stem.partition("%")[0].rstrip("._-") or clip.stem
+
+
 def parse_time(option: str, text: str) -> float:
     """Seconds, MM:SS or HH:MM:SS.mmm, as seconds."""
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text, re.ASCII):
@@ -118,7 +125,7 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 """Every option of a render and its type."""
 
-CHOICES: Final = {"features": FEATURES, "flow": FLOWS}
+_CHOICES: Final = {"features": FEATURES, "flow": FLOWS}
 
 
 _CONVERTED: Final[dict[Any, Callable[[Any], Any]]] = {
@@ -130,6 +137,9 @@ _CONVERTED: Final[dict[Any, Callable[[Any], Any]]] = {
 
 def render_settings(options: Mapping[str, Any]) -> RenderSettings:
     """Those of `options` that are in `OPTIONS`; defaults for the rest. Raises `SettingsError`."""
+    for name, choices in _CHOICES.items():
+        if options.get(name, choices[0]) not in choices:
+            raise SettingsError(f"--{name} {options[name]}: must be one of {', '.join(choices)}")
     given = {
         name: _CONVERTED.get(OPTIONS[name], lambda same: same)(value)
         for name, value in options.items()
