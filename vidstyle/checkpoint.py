@@ -25,14 +25,13 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vidstyle.disk import identity, sync_file, sync_folder
+from vidstyle.disk import FRAME_BYTES, identity, sync_file, sync_folder
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
 FORMAT: Final = 1  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
-FRAME_BYTES: Final = 6  # a pixel
 STATE_BYTES: Final = 70  # a pixel, at a piece's end: source, result, moments and maps
 _END: Final = "end"
 _STATE: Final = "state "  # before the names of the state's tensors

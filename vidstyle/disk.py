@@ -7,6 +7,9 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Final
+
+FRAME_BYTES: Final = 6  # a pixel: of finished frames that wait for the result to be complete
 
 
 def sync_file(path: Path) -> None:
