@@ -496,6 +496,10 @@ def batch(
         int | None,
         _whole("--workers", "Clips at a time; else one a GPU, or one for two cores.", "Machine"),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        _option("--dry-run", help="Print the plan: frames, disk, time.", panel="Part"),
+    ] = False,
     retry_failed: Annotated[
         bool,
         _option("--retry-failed", help="Only the jobs that failed last time.", panel="Part"),
@@ -506,15 +510,22 @@ def batch(
     """Stylise a list of clips; again, those that are missing."""
     from vidstyle.batch.jobs import read_jobs
     from vidstyle.batch.local import LocalExecutor, default_workers
+    from vidstyle.batch.plan import plan
     from vidstyle.batch.run import run_batch
-    from vidstyle.batch_progress import BatchProgress
+    from vidstyle.batch_progress import BatchProgress, print_plan
 
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--workers {workers}: must be 1 or more")
     job_file = read_jobs(jobs)
-    executor = LocalExecutor(default_workers() if workers is None else workers)
-    with BatchProgress(quiet) as progress:
-        summary = run_batch(job_file, executor, retry_failed, progress.begin, progress)
-    progress.close_with(summary)
-    if summary.failed:
+    if dry_run:
+        failed = print_plan(plan(job_file), workers or 1).states["failed"]
+    else:
+        with BatchProgress(quiet) as progress:
+            executor = LocalExecutor(workers or default_workers())
+            summary = run_batch(job_file, executor, retry_failed, progress.begin, progress)
+        progress.close_with(summary)
+        failed = summary.failed
+    if failed:
         raise typer.Exit(1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -67,6 +67,9 @@ class Ledger:
 
     def __getitem__(self, job: Job) -> Outcome | None:
         return self._outcomes.get(self._name(job))
+
+    def outcomes(self) -> Collection[Outcome]:
+        return self._outcomes.values()
 
     def is_finished(self, job: Job) -> bool:
         """Whether the very same result is there already."""

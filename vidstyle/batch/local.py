@@ -22,7 +22,6 @@ from typing import Final, cast
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import Outcome
 from vidstyle.batch.work import ATTEMPTS, Begun, Message, lost_worker, render_job
-from vidstyle.errors import SettingsError
 
 GRACE: Final = 2.5  # seconds for workers to store what is finished, before they are killed
 
@@ -43,8 +42,6 @@ class LocalExecutor:
     """`workers` processes, a CUDA device each in turn, or an equal share of the cores."""
 
     def __init__(self, workers: int) -> None:
-        if workers < 1:
-            raise SettingsError(f"--workers {workers}: must be 1 or more")
         self.workers, self.threads = workers, max(1, cores() // workers)
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Message]]:

@@ -121,7 +121,8 @@ def _stills(job: Job) -> bytes:
     """A strip of frames, source above result, as JPEG; nothing where no length is known."""
     from vidstyle.preview import filmstrip, sample_frames
 
-    part = replace(job.settings.part, size=STILL_SIZE, threads=1)
+    size = min(STILL_SIZE, job.settings.part.size or STILL_SIZE)
+    part = replace(job.settings.part, size=size, threads=1)
     rate = part.fps if ImageSequence.of(job.target) else None
     try:
         before = sample_frames(job.clip, STILLS, part)
