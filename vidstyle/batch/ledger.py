@@ -74,7 +74,10 @@ class Ledger:
     def is_finished(self, job: Job) -> bool:
         """Whether the very same result is there already."""
         last = self[job]
-        return last is not None and self.is_own(job) and last.key == result_key(job)
+        try:
+            return last is not None and self.is_own(job) and last.key == result_key(job)
+        except OSError:  # a clip that cannot be read any more: its worker will say so
+            return False
 
     def is_own(self, job: Job) -> bool:
         """Whether what lies under the result's name is an earlier run's."""
@@ -104,6 +107,7 @@ class Ledger:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._folder / "lock").acquire(blocking=False):
                 self._end_line()
+                self._outcomes = dict(self._read())
                 yield
         except Timeout:
             raise OutputError(
