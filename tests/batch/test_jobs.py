@@ -84,6 +84,7 @@ def test_an_image_sequence_is_one_clip(folder: Path) -> None:
         ('[[job]]\nclip = "shots/a.mp4"\nstart = [1]', 3, "start: [1] must be text or a number"),
         ('[[job]]\nclip = "shots/a.mp4"\nflow = "up"', 3, "flow: --flow up: must be one of dis"),
         ('[[job]]\nclip = "shots/a.mp4"\nstart = 2\nend = 1', 4, "end: --end 1: must be after"),
+        ('[[job]]\nfirst-steps = 1\nfirst_steps = 2', 2, "first-steps: given twice"),
         ('[[job]]\nclip = "shots/*.mkv"', 2, "clip: {folder}/shots/*.mkv: no such file"),
         ('[[job]]\nsize = 64', 1, "clip: missing"),
         ('[[job]]\nclip = "shots/a.mp4"\nstyle = "no.jpg"', 3, "style: {folder}/no.jpg: no such"),

@@ -114,6 +114,9 @@ def _table(source: _Source, name: str, number: int, entries: Any) -> dict[str, A
     """Its entries by the options' names, which may be written with - or _."""
     if not isinstance(entries, Mapping):
         raise source.error("", 0, name, f"must be a table, [{name}] or [[{name}]]")
+    for key in entries:
+        if "-" in key and key.replace("-", "_") in entries:
+            raise source.error(name, number, key, "given twice, with - and with _")
     named = {key.replace("-", "_"): value for key, value in entries.items()}
     _check_keys(source, name, number, named, _KEYS)
     return named

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Final, cast
 
 from vidstyle.batch.jobs import Job
@@ -104,7 +105,7 @@ class _Worker:
         return message
 
     def last_word(self) -> str:
-        self.process.join()
+        _end_by(time.monotonic() + GRACE, self.process)
         status = self.process.exitcode or 0
         if status >= 0:
             return f"its worker ended with status {status}"
@@ -118,9 +119,13 @@ def _dismiss(crew: list[_Worker]) -> None:
         worker.process.terminate()
     end = time.monotonic() + GRACE
     for worker in crew:
-        worker.process.join(max(0.0, end - time.monotonic()))
-        worker.process.kill()
-        worker.process.join()
+        _end_by(end, worker.process)
+
+
+def _end_by(moment: float, process: BaseProcess) -> None:
+    process.join(max(0.0, moment - time.monotonic()))
+    process.kill()
+    process.join()
 
 
 @contextmanager

@@ -126,9 +126,8 @@ def _stills(job: Job) -> bytes:
     rate = part.fps if ImageSequence.of(job.target) else None
     try:
         before = sample_frames(job.clip, STILLS, part)
-        after = sample_frames(
-            job.target, STILLS, ClipSettings(size=STILL_SIZE, threads=1, fps=rate)
-        )
+        whole = ClipSettings(size=size, threads=1, fps=rate)
+        after = sample_frames(job.target, STILLS, whole)
     except VidstyleError:
         return b""
     count = min(len(before), len(after))
