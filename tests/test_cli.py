@@ -28,11 +28,12 @@ from vidstyle.features import FEATURES
 from vidstyle.flow import FLOWS
 from vidstyle.frame import ClipInfo, ColourTags
 from vidstyle.measure import measure_video
+from vidstyle.options import OPTIONS, parse_time
 from vidstyle.render import FrameDone, Report, Started, Warned
 from vidstyle.settings import StyleSettings, WorkSettings
 from vidstyle.video import ClipReader, probe
 
-COMMANDS = ("run", "image", "preview", "measure", "info")
+COMMANDS = ("run", "image", "preview", "measure", "batch", "info")
 QUICK = ("--steps", "1", *TINY)
 # FFV1 holds few frames back: the hidden file is soon there.
 SLOW = ("--codec", "ffv1", "--steps", "10", *TINY)
@@ -149,6 +150,12 @@ def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None
     assert asked["styles"] == [Path("b"), Path("c")]
 
 
+def test_every_option_of_a_render_is_known_by_name() -> None:
+    """Which is how a job file asks: what concerns one command's own files and talk is left out."""
+    own = {"style", "out", "report", "quiet", "verbose"}
+    assert {option.name for option in run_options()} - {"help"} == set(OPTIONS) | own
+
+
 def test_every_option_has_its_environment_variables() -> None:
     for option in run_options():
         words = option.opts[-1].lstrip("-").replace("-", "_").upper()
@@ -175,7 +182,7 @@ def test_the_environment_sets_options(
     [("0", 0), ("1.5", 1.5), ("90", 90), ("1:02.5", 62.5), ("01:02:03.004", 3723.004), ("7.", 7)],
 )
 def test_times(text: str, seconds: float) -> None:
-    assert cli.parse_time("--start", text) == pytest.approx(seconds, abs=1e-9)
+    assert parse_time("--start", text) == pytest.approx(seconds, abs=1e-9)
 
 
 def test_a_finished_clip(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
@@ -463,7 +470,7 @@ def test_the_verdict_names_a_drift() -> None:
     [(3.21, "3.2 s"), (59.99, "1 min 00 s"), (245, "4 min 05 s"), (7800, "2 h 10 min")],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 # What only a process of its own shows

@@ -11,7 +11,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 import zipfile
@@ -26,14 +25,13 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vidstyle.disk import sync_file, sync_folder
+from vidstyle.disk import FRAME_BYTES, identity, sync_file, sync_folder
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
 FORMAT: Final = 1  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
-FRAME_BYTES: Final = 6  # a pixel
 STATE_BYTES: Final = 70  # a pixel, at a piece's end: source, result, moments and maps
 _END: Final = "end"
 _STATE: Final = "state "  # before the names of the state's tensors
@@ -168,7 +166,7 @@ class Work:
     """
 
     def __init__(self, parent: Path, name: str, picture: Facts, keep: bool = False) -> None:
-        text = json.dumps({"format": FORMAT, **picture}, sort_keys=True, default=_identity)
+        text = json.dumps({"format": FORMAT, **picture}, sort_keys=True, default=identity)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         self._stem = f".{name[:_LONGEST_NAME]}.work-"
         self.folder = parent / (self._stem + digest)
@@ -360,21 +358,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         raise EncodeError(
             f"{folder}: {reason}; free some space, or name another folder with --work-dir"
         ) from error
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of an image sequence (`shot.%04d.png`)."""
-    pattern = re.sub(r"%\d*d", "*", glob.escape(path.name))
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(path.parent.glob(pattern)):
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _identity(value: object) -> str:
-    """What JSON does not know, among settings: a file is what it holds."""
-    return file_digest(value) if isinstance(value, Path) else str(value)
 
 
 def _gigabytes(size: float) -> str:

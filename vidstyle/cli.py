@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +19,14 @@ from typer.core import TyperCommand
 
 from vidstyle import __version__
 from vidstyle.errors import EncodeError, OutputError, RequestError, SettingsError, VidstyleError
+from vidstyle.options import (
+    FEATURES,
+    FLOWS,
+    clip_settings,
+    clip_stem,
+    feature_settings,
+    render_settings,
+)
 from vidstyle.settings import (
     PRECISIONS,
     ClipSettings,
@@ -34,11 +40,6 @@ from vidstyle.settings import (
 if TYPE_CHECKING:
     from vidstyle.measure import Measurement
 
-# The registries' names once more: read there, they would import torch before --help.
-# Farneback is left to the judging: a render held to it could not be judged by it.
-FEATURES = ("lite", "vgg19", "vgg16")
-FLOWS = ("dis", "raft", "none")
-
 _DEFAULT: dict[str, Any] = {
     field.name: field.default
     for settings in (
@@ -51,6 +52,7 @@ _DEFAULT: dict[str, Any] = {
     )
     for field in fields(settings)
 }
+ENGINES = ("local",)
 PATIENCE = 4.0  # seconds from a signal to the end
 _STOPPING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -93,26 +95,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _command = app.command(cls=PanelledCommand, epilog=_ENVIRONMENT)
-
-
-def parse_time(option: str, text: str) -> float:
-    """Seconds, MM:SS or HH:MM:SS.mmm, as seconds."""
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text, re.ASCII):
-        raise SettingsError(f"{option} {text}: write seconds or HH:MM:SS.mmm, e.g. 62.5 or 1:02.5")
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = seconds * 60 + float(part)
-    return seconds
-
-
-def parse_rate(text: str) -> Fraction:
-    """Frames a second, exactly; 23.976, 29.97 and the like are n·1000/1001, as everywhere."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise SettingsError(f"--fps {text}: write a number, such as 24 or 24000/1001") from None
-    ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
-    return ntsc if rate != round(rate) and abs(rate - ntsc) < Fraction(1, 100) else rate
 
 
 def _number(option: str, kind: type[int] | type[float]) -> Callable[[str], int | float]:
@@ -270,45 +252,13 @@ Verbose = Annotated[
 ]
 
 
-def _part(
-    start: str | None,
-    end: str | None,
-    duration: str | None,
-    size: int | None,
-    threads: int,
-    fps: str | None,
-) -> ClipSettings:
-    begin = parse_time("--start", start) if start else 0.0
-    if end and duration:
-        raise SettingsError(f"--end {end} and --duration {duration}: give one of the two")
-    stop = parse_time("--end", end) if end else None
-    if duration:
-        length = parse_time("--duration", duration)
-        if length == 0:
-            raise SettingsError(f"--duration {duration}: must be more than 0")
-        stop = begin + length
-    rate = parse_rate(fps) if fps else None
-    return ClipSettings(start=begin, end=stop, size=size, threads=threads, fps=rate)
-
-
-def _features(
-    name: str, weights: Path | None, layers: str | None, content: str | None
-) -> FeatureSettings:
-    split = tuple(layer.strip() for layer in (layers or "").split(",") if layer.strip())
-    if layers is not None and not split:
-        raise SettingsError(f"--style-layers {layers}: name at least one layer, e.g. relu1_1")
-    return FeatureSettings(name, weights, split, content)
-
-
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
-    name = source.stem
-    if not source.exists():  # shot.%04d.exr gives shot-scream.mp4
-        name = name.partition("%")[0].rstrip("._-") or name
-    return Path(f"{name}-{styles[0].stem}{ending}")
+    return Path(f"{clip_stem(source)}-{styles[0].stem}{ending}")
 
 
 @_command
 def run(
+    context: typer.Context,
     clip: Annotated[Path, typer.Argument(help="The clip to stylise.", metavar="CLIP")],
     style: Styles,
     out: Annotated[Path | None, _file("The result; else CLIP-STYLE.mp4 in this folder.")] = None,
@@ -346,26 +296,11 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Stylise a clip, steadily, sound and all."""
-    part = _part(start, end, duration, size, threads, fps)
-    look = StyleSettings(
-        steps,
-        first_steps,
-        style_weight,
-        content_weight,
-        tv_weight,
-        temporal_weight,
-        flow,
-        flow_weights,
-        strength,
-    )
-    network = _features(features, weights, style_layers, content_layer)
-    compute = ComputeSettings(device, precision, threads, seed)
-    output = OutputSettings(codec, crf, pix_fmt, overwrite)
-    work = WorkSettings(work_dir, resume, keep_work)
+    settings = render_settings(context.params)
 
     from vidstyle.progress import ClipProgress
 
-    with ClipProgress(quiet, verbose, look.steps) as progress:
+    with ClipProgress(quiet, verbose, settings.look.steps) as progress:
         from vidstyle.render import stylize_video
         from vidstyle.video import default_ending
 
@@ -375,18 +310,18 @@ def run(
             clip,
             style,
             target,
-            part=part,
-            look=look,
-            features=network,
-            compute=compute,
-            output=output,
-            work=work,
+            part=settings.part,
+            look=settings.look,
+            features=settings.features,
+            compute=settings.compute,
+            output=settings.output,
+            work=settings.work,
             on_event=progress,
         )
     progress.close_with(result)
     if report is not None:
         try:
-            measured = _measure(target, clip, style, part, None, quiet)
+            measured = _measure(target, clip, style, settings.part, None, quiet)
         except VidstyleError as error:
             raise VidstyleError(f"--report {report}: {error}; {_COMPLETE}") from error
         facts = result.as_dict() | measured.as_dict()
@@ -418,7 +353,7 @@ def image(
     """Stylise a still with the same engine."""
     look = _still_look(first_steps, style_weight, content_weight, tv_weight)
     ClipSettings(size=size)  # the same rule as for clips
-    network = _features(features, weights, style_layers, content_layer)
+    network = feature_settings(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
     target = out or _default_target(photo, style, ".png")
 
@@ -469,9 +404,9 @@ def preview(
     verbose: Verbose = False,
 ) -> None:
     """Show a few frames, source above result, before a long render."""
-    part = _part(start, end, duration, size, threads, fps)
+    part = clip_settings(start, end, duration, size, threads, fps)
     look = _still_look(first_steps, style_weight, content_weight, tv_weight)
-    network = _features(features, weights, style_layers, content_layer)
+    network = feature_settings(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
     target = out or _default_target(clip, style, ".png")
 
@@ -524,7 +459,7 @@ def measure(
     verbose: Verbose = False,
 ) -> None:
     """Say how steady and how painted a clip is, whoever made it."""
-    part = _part(start, end, duration, None, 0, fps)
+    part = clip_settings(start, end, duration, fps=fps)
     styles = style or []
     to_stdout = json_file == Path("-")
     _check_max_ratio(max_ratio)
@@ -548,6 +483,50 @@ def measure(
         _print_measurement(measured)
     if max_ratio is not None:
         _hold_to(max_ratio, measured)
+
+
+@_command
+def batch(
+    jobs: Annotated[Path, typer.Argument(help="The job file.", metavar="JOBS.toml")],
+    engine: Annotated[
+        str,
+        _choice("--engine", ENGINES, "Whose workers: local is this machine.", "Machine"),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        _whole("--workers", "Clips at a time; else one a GPU, or one for two cores.", "Machine"),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        _option("--dry-run", help="Print the plan: frames, disk, time.", panel="Part"),
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        _option("--retry-failed", help="Only the jobs that failed last time.", panel="Part"),
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stylise a list of clips; again, those that are missing."""
+    from vidstyle.batch.jobs import read_jobs
+    from vidstyle.batch.local import LocalExecutor, default_workers
+    from vidstyle.batch.plan import plan
+    from vidstyle.batch.run import run_batch
+    from vidstyle.batch_progress import BatchProgress, print_plan
+
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--workers {workers}: must be 1 or more")
+    job_file = read_jobs(jobs)
+    if dry_run:
+        failed = print_plan(plan(job_file), workers or 1).states["failed"]
+    else:
+        with BatchProgress(quiet) as progress:
+            executor = LocalExecutor(workers or default_workers())
+            summary = run_batch(job_file, executor, retry_failed, progress.begin, progress)
+        progress.close_with(summary)
+        failed = summary.failed
+    if failed:
+        raise typer.Exit(1)
 
 
 def _measure(

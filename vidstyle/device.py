@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import nn
 
 from vidstyle.errors import SettingsError
@@ -90,15 +91,28 @@ def _timed_once(net: nn.Module, device: torch.device) -> str:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidstyle")
     cpu, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
     known = cache / f"precision-{torch.__version__}-{cpu}-{threads}-{net.name}".replace(" ", "-")
-    with suppress(OSError):
-        if (remembered := known.read_text()) in ("fp32", "bf16"):
-            return remembered
-    plain, half = (_step_seconds(net, device, precision) for precision in ("fp32", "bf16"))
-    faster = "bf16" if half < CLEARLY_FASTER * plain else "fp32"
-    with suppress(OSError):  # a folder that cannot be written costs no more than another timing
+    if remembered := _remembered(known):
+        return remembered
+    try:
         cache.mkdir(parents=True, exist_ok=True)
-        known.write_text(faster)
-    return faster
+        with FileLock(cache / "lock"):  # processes that start together shall agree
+            faster = _remembered(known) or _faster(net, device)
+            known.write_text(faster)
+            return faster
+    except OSError:  # a folder that cannot be written costs no more than another timing
+        return _faster(net, device)
+
+
+def _remembered(known: Path) -> str | None:
+    with suppress(OSError):
+        if (text := known.read_text()) in ("fp32", "bf16"):
+            return text
+    return None
+
+
+def _faster(net: nn.Module, device: torch.device) -> str:
+    plain, half = (_step_seconds(net, device, precision) for precision in ("fp32", "bf16"))
+    return "bf16" if half < CLEARLY_FASTER * plain else "fp32"
 
 
 def half_precision(device: torch.device) -> str:

@@ -1,9 +1,15 @@
-"""Files that survive a crash once they are written."""
+"""Files that survive a crash once they are written, and that are known by what they hold."""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
+import re
 from pathlib import Path
+from typing import Final
+
+FRAME_BYTES: Final = 6  # a pixel: of finished frames that wait for the result to be complete
 
 
 def sync_file(path: Path) -> None:
@@ -23,3 +29,18 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of an image sequence (`shot.%04d.png`)."""
+    pattern = re.sub(r"%\d*d", "*", glob.escape(path.name))
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(path.parent.glob(pattern)):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def identity(value: object) -> str:
+    """What JSON does not know, among settings: a file is what it holds."""
+    return file_digest(value) if isinstance(value, Path) else str(value)

@@ -103,7 +103,7 @@ class ClipProgress(_Bar):
             case Started():
                 self._started(event)
             case Resumed(frames, folder):
-                self.say(f"going on after {_count(frames, 'finished frame')} in {folder}")
+                self.say(f"going on after {counted(frames, 'finished frame')} in {folder}")
             case FrameDone():
                 self._frame_done(event)
             case Warned(message):
@@ -116,7 +116,7 @@ class ClipProgress(_Bar):
     def _started(self, event: Started) -> None:
         self.frames, self.started = event.frames, event
         info, compute = event.info, event.compute
-        frames = _count(event.frames, "frame") if event.frames else "frames not counted"
+        frames = counted(event.frames, "frame") if event.frames else "frames not counted"
         self.say(
             f"{info.path.name}: {info.width}x{info.height}, {frames} at "
             f"{float(info.rate):.4g} a second, on {compute.device} in {compute.precision}"
@@ -129,7 +129,7 @@ class ClipProgress(_Bar):
         total = max(self.frames, self.done) if self.frames else None
         counted = f"frame {self.done}/{total}" if total else f"frame {self.done}"
         rate, left = self._rate(), self._left()
-        parts = [counted, f"{rate:.2f} frames/s" if rate else "", f"{_duration(left)} left"]
+        parts = [counted, f"{rate:.2f} frames/s" if rate else "", f"{duration(left)} left"]
         note = ", ".join(part for part in (parts if left else parts[:2]) if part)
         self.show(f"shot {event.shot + 1}", note, self.done, total)
         self._warn_if_long(left)
@@ -150,7 +150,7 @@ class ClipProgress(_Bar):
             return
         self.judged = True
         if left > LONG:
-            self.say(f"about {_duration(left)} to go; cheaper: {', '.join(self._cheaper())}")
+            self.say(f"about {duration(left)} to go; cheaper: {', '.join(self._cheaper())}")
 
     def _cheaper(self) -> list[str]:
         assert self.started is not None
@@ -166,8 +166,8 @@ class ClipProgress(_Bar):
         return [*ways, "or vidstyle preview for stills only"]
 
     def close_with(self, report: Report) -> None:
-        what = f"{_count(report.frames, 'frame')} in {_count(report.shots, 'shot')}"
-        rate, pace = report.frames_per_second, _duration(report.seconds)
+        what = f"{counted(report.frames, 'frame')} in {counted(report.shots, 'shot')}"
+        rate, pace = report.frames_per_second, duration(report.seconds)
         pace += f" ({rate:.2f} frames/s)" if rate else ""  # all were finished before
         size = f"{report.width}x{report.height}"
         self.say(f"{report.result}: {size}, {what}, {pace}{_steady(report)}")
@@ -189,7 +189,7 @@ class StepProgress(_Bar):
             self.step(event, f"picture {self.picture}")
 
     def close_with(self, target: str) -> None:
-        self.say(f"{target}: written in {_duration(time.monotonic() - self.begun)}")
+        self.say(f"{target}: written in {duration(time.monotonic() - self.begun)}")
 
 
 class MeasureProgress(_Bar):
@@ -223,11 +223,11 @@ def verdict(ratio: float) -> str:
     return f"{word}: {ratio:.1f} x the source's own"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """3.2 s, 4 min 05 s, 2 h 10 min."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from vidstyle import checkpoint
-from vidstyle.checkpoint import Checkpointed, Work, file_digest
+from vidstyle.checkpoint import Checkpointed, Work
+from vidstyle.disk import file_digest
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 

@@ -1,0 +1,115 @@
+"""Which jobs are rendered, which are not any more, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from tests.batch.made_jobs import Here, write_jobs
+from tests.video.made_clips import make_clip, picture_times
+from vidstyle.batch.jobs import read_jobs
+from vidstyle.batch.ledger import Ledger
+from vidstyle.batch.run import Summary, run_batch
+from vidstyle.batch.work import Begun
+from vidstyle.errors import OutputError
+
+ALL = '[[job]]\nclip = "shots/*.mp4"\nduration = 0.05\n'
+
+
+def carry_out(folder: Path, text: str = ALL, **more: Any) -> tuple[list[str], Summary]:
+    """What was rendered, and the summary."""
+    here = Here()
+    return here.rendered, run_batch(read_jobs(write_jobs(folder, text)), here, **more)
+
+
+def test_nothing_is_made_twice(folder: Path) -> None:
+    rendered, summary = carry_out(folder)
+    assert rendered == ["a-wave.mp4", "b-wave.mp4"]
+    assert (summary.finished, summary.earlier, summary.failed) == (2, 0, 0)
+    assert len(picture_times(folder / "night" / "a-wave.mp4")) == 2
+    rendered, summary = carry_out(folder)
+    assert rendered == []
+    assert (summary.finished, summary.earlier, summary.failed) == (2, 2, 0)
+
+
+def test_what_is_changed_is_made_anew(folder: Path) -> None:
+    """Content decides, not names, times or the order of options."""
+    carry_out(folder)
+    (folder / "night" / "a-wave.mp4").touch()
+    (folder / "shots" / "b.mp4").touch()
+    assert carry_out(folder)[0] == []
+    make_clip(folder / "shots" / "b.mp4", 3)
+    assert carry_out(folder)[0] == ["b-wave.mp4"]
+    rendered, summary = carry_out(folder, ALL + "crf = 30\n")
+    assert rendered == ["a-wave.mp4", "b-wave.mp4"] and summary.failed == 0
+    (folder / "night" / "b-wave.mp4").unlink()
+    assert carry_out(folder, ALL + "crf = 30\n")[0] == ["b-wave.mp4"]
+
+
+def test_a_stranger_s_file_is_not_replaced(folder: Path) -> None:
+    """Nor is what somebody has made of a result, unless the job says so."""
+    (folder / "night").mkdir()
+    alien = folder / "night" / "a-wave.mp4"
+    alien.write_text("mine")
+    for _ in range(2):
+        _, summary = carry_out(folder)
+        assert (summary.finished, summary.failed) == (1, 1)
+        assert alien.read_text() == "mine"
+    (job, _) = json.loads(summary.report.read_text())["jobs"]
+    assert job["state"] == "failed" and "exists already" in job["reason"]
+    assert carry_out(folder, ALL + "overwrite = true")[1].failed == 0
+    assert alien.read_bytes()[4:8] == b"ftyp"
+
+
+def test_one_bad_clip_stops_nothing_and_is_tried_again(folder: Path) -> None:
+    bad = folder / "shots" / "a.mp4"
+    sound = bad.read_bytes()
+    bad.write_text("no film")
+    rendered, summary = carry_out(folder)
+    assert (summary.finished, summary.failed) == (1, 1)
+    job, other = json.loads(summary.report.read_text())["jobs"]
+    assert job["state"] == "failed" and "not a video FFmpeg can read" in job["reason"]
+    assert other["state"] == "finished" and other["frames"] == 2
+    assert other["warp_error_ratio"] > 0
+
+    assert carry_out(folder)[0] == ["a-wave.mp4"]
+    make_clip(folder / "shots" / "c.mp4", 3)  # missing, but it has not failed
+    bad.write_bytes(sound)
+    rendered, summary = carry_out(folder, retry_failed=True)
+    assert rendered == ["a-wave.mp4"] and (summary.finished, summary.failed) == (2, 0)
+    states = [job["state"] for job in json.loads(summary.report.read_text())["jobs"]]
+    assert states == ["finished", "finished", "missing"]
+    assert carry_out(folder, retry_failed=True)[0] == []
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_run_cut_off_at_any_moment(folder: Path) -> None:
+    """A result whose line was never written, and half a line, are both got over."""
+    job_file = read_jobs(write_jobs(folder, ALL))
+
+    def stop(job: object, message: object) -> None:
+        if not isinstance(message, Begun):
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_batch(job_file, Here(), on_message=stop)
+    lines = folder / "night" / ".vidstyle-batch" / "jobs.jsonl"
+    begun, finished = lines.read_text().splitlines()
+    lines.write_text(f"{begun}\n{finished[:50]}")
+    rendered, summary = carry_out(folder)
+    assert rendered == ["a-wave.mp4", "b-wave.mp4"] and summary.failed == 0
+    assert carry_out(folder)[0] == []
+
+
+def test_one_batch_at_a_time(folder: Path) -> None:
+    job_file = read_jobs(write_jobs(folder, ALL))
+    with Ledger(job_file.out).held(), pytest.raises(OutputError, match="another batch is at work"):
+        run_batch(job_file, Here())
+    assert FileLock(job_file.out / ".vidstyle-batch" / "lock").acquire(blocking=False)

@@ -1,0 +1,1 @@
+"""A job file, an executor, a report."""
