@@ -208,8 +208,10 @@ def test_a_finished_clip(vidstyle: Vidstyle, clip: Path, painting: Path) -> None
     assert {key: figures[key] for key in measured.figures} == pytest.approx(measured.figures)
     assert figures["warp_error_series"] == pytest.approx(measured.series["warp_error_series"])
 
-    opening, closing = done.err.splitlines()[0], done.err.splitlines()[-1]
+    opening, *lines = done.err.splitlines()
     assert opening.startswith("clip.mp4: 64x48, 5 frames at ")
+    # Not always the last line: on a busy machine measuring tells how far it is.
+    (closing,) = (line for line in lines if line.startswith("clip-wave.mp4: "))
     assert closing.startswith("clip-wave.mp4: 64x48, 5 frames in 1 shot, ")
     assert "the source's own" in closing
 

@@ -46,17 +46,27 @@ HEADER = (
 
 
 class Stages:
-    """Seconds a stage, the first frame of a shot apart: it takes far longer than the others."""
+    """Seconds of each stage's calls; `first` is how long the first frame took to stylise.
+
+    It takes far longer than the others: what was spent until then is left out of `seconds`.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.restart()
+
+    def restart(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.first: float | None = None
 
     def timed(self, name: str, call: Callable) -> Callable:
         def run(*arguments: Any, **named: Any) -> Any:
             begun = self._now()
             result = call(*arguments, **named)
             self.seconds[name].append(self._now() - begun)
+            if name == "stylise" and self.first is None:
+                self.first = self.seconds[name][0]
+                self.seconds.clear()
             return result
 
         return run
@@ -77,8 +87,7 @@ class Stages:
 
     def later(self, name: str, frames: int) -> float:
         """Seconds a frame, the first left out."""
-        calls = self.seconds[name]
-        return sum(calls[-(len(calls) * (frames - 1) // frames) :]) / max(1, frames - 1)
+        return sum(self.seconds[name]) / (frames - 1)
 
 
 class Traffic(TorchDispatchMode):
@@ -156,7 +165,7 @@ def instrument(stages: Stages) -> None:
 def measure_size(
     clip: Path, painting: Path, size: int, frames: int, compute: ComputeSettings, stages: Stages
 ) -> dict[str, Any]:
-    stages.seconds.clear()
+    stages.restart()
     with ClipReader(clip, ClipSettings(size=size)) as reader:
         first, rate = next(iter(reader)).image, float(reader.info.rate)
     part = ClipSettings(size=size, end=(frames - 0.5) / rate)
@@ -171,7 +180,7 @@ def measure_size(
     later["rest"] = later.pop("stylise") - later["flow"] - later["optimise"] - later["store"]
     facts |= {f"{name}_ms": value for name, value in later.items()}
     facts["frame_ms"] = sum(later.values())
-    facts["first_frame_seconds"] = stages.seconds["stylise"][0]
+    facts["first_frame_seconds"] = stages.first
     facts["whole_over_optimise"] = facts["frame_ms"] / facts["optimise_ms"]
     facts["seconds"], facts["peak_memory_mb"] = report.seconds, report.peak_memory_mb
     device = choose_device(compute.device)
