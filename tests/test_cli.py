@@ -385,7 +385,7 @@ def lines_of(
     """What a render prints whose first frame takes 5 s and whose others take `each`."""
     now = [0.0]
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    with progress.ClipProgress(quiet, False, steps=4) as bar:
+    with progress.ClipProgress(quiet, False, StyleSettings(steps=4)) as bar:
         bar(started(frames))
         for index in range(done):
             now[0] = 5 + index * each
@@ -455,7 +455,7 @@ def test_quiet_leaves_only_warnings(
 def test_the_closing_line(
     capsys: pytest.CaptureFixture[str], ratio: float | None, words: str
 ) -> None:
-    with progress.ClipProgress(False, False, steps=4) as bar:
+    with progress.ClipProgress(False, False, StyleSettings(steps=4)) as bar:
         pass
     bar.close_with(replace(REPORT, warp_error_ratio=ratio))
     line = capsys.readouterr().err

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,32 @@ def test_it_goes_on_to_the_same_bytes(
     assert report.frames_resumed == stop_after
     made = (report.frames - stop_after) / report.seconds
     assert report.frames_per_second == pytest.approx(made, rel=0.01)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
+
+
+@pytest.mark.parametrize("stop_after", [3, 9, 12, 24])
+def test_several_passes_go_on_to_the_same_bytes(
+    film: Path, painting: Path, tmp_path: Path, stop_after: int
+) -> None:
+    """Stopped in the first pass, in the second, in the third, in the second shot."""
+    more = {"look": replace(LOOK, passes=3)}
+    render(film, painting, tmp_path / "whole.mp4", **more)
+    heard = 0
+
+    def listen(event: object) -> None:
+        nonlocal heard
+        heard += isinstance(event, v.FrameDone)
+        if heard == stop_after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        v.stylize_video(
+            film, [painting], tmp_path / "a.mp4", compute=THREAD, on_event=listen, **more
+        )
+    _, report = render(film, painting, tmp_path / "a.mp4", **more)
+    assert (report.frames, report.shots, report.passes) == (10, 2, 3)
+    assert 0 < report.frames_resumed <= stop_after / 3
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
 

@@ -6,7 +6,6 @@ file: a zip, whose checksums tell a damaged one. Pieces follow one another from 
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import json
@@ -25,7 +24,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vidstyle.disk import FRAME_BYTES, identity, sync_file, sync_folder
+from vidstyle.disk import FRAME_BYTES, disk_errors, identity, sync_file, sync_folder
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
@@ -48,7 +47,9 @@ class Resumable(Protocol):
 
     def start_shot(self) -> None: ...
 
-    def next_frame(self, image: np.ndarray) -> np.ndarray: ...
+    def start_from(self, image: np.ndarray, result: np.ndarray) -> None: ...
+
+    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray: ...
 
     def state(self) -> State:
         """Called after every frame: cheap, and not changed by the frames to come."""
@@ -67,9 +68,12 @@ class Checkpointed:
     def start_shot(self) -> None:
         self.styler.start_shot()
 
-    def next_frame(self, image: np.ndarray) -> np.ndarray:
+    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
+        self.styler.start_from(image, result)
+
+    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
         if not self._left:
-            result = self.styler.next_frame(image)
+            result = self.styler.next_frame(image, earlier)
             self.work.add(result, self.styler.state())
             return result
         self._left -= 1
@@ -226,7 +230,7 @@ class Work:
 
     def add(self, image: np.ndarray, state: State) -> None:
         """The next frame, (H, W, 3) in [0, 1], and the styler's state after it."""
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             self._open = self._open or _OpenPiece(self.folder, self.frames)
             self._open.add(image, state)
         now = time.monotonic()
@@ -238,7 +242,7 @@ class Work:
 
     def mark_unfinished(self, path: Path) -> None:
         """Has the next run remove the file or folder `path`, should this one be killed."""
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             (self.folder / _UNFINISHED).write_text(str(path.absolute()), encoding="utf-8")
 
     def _close_piece(self) -> None:
@@ -246,7 +250,7 @@ class Work:
         if piece is None:
             return
         try:
-            with _disk_errors(self.folder):
+            with disk_errors(self.folder):
                 self.pieces += piece.commit()
         finally:
             piece.discard()
@@ -282,7 +286,7 @@ class Work:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin(self, choices: Facts, environment: Facts) -> list[str]:
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             self._remove_unfinished()
             if self._record is None:
                 settled = {"choices": choices, "environment": environment}
@@ -346,18 +350,6 @@ def _write_record(folder: Path, record: Facts) -> None:
 
 def _differing(one: Facts, other: Facts) -> list[str]:
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if full else f"could not be written ({error.strerror})"
-        raise EncodeError(
-            f"{folder}: {reason}; free some space, or name another folder with --work-dir"
-        ) from error
 
 
 def _gigabytes(size: float) -> str:

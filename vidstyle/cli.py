@@ -177,6 +177,12 @@ TemporalWeight = Annotated[
 Strength = Annotated[
     float, _real("--strength", "Share of the painting: 0 is the source, 1 all paint.", "Look")
 ]
+Passes = Annotated[
+    int, _whole("--passes", "Times over each shot, back and forth: steadier, slower.", "Look")
+]
+Loop = Annotated[
+    bool, _option("--loop", help="Have the clip's end meet its beginning.", panel="Look")
+]
 FlowName = Annotated[
     str, _choice("--flow", FLOWS, "Motion estimate; none paints each frame alone.", "Look")
 ]
@@ -276,6 +282,8 @@ def run(
     flow: FlowName = _DEFAULT["flow"],
     flow_weights: FlowWeights = None,
     strength: Strength = _DEFAULT["strength"],
+    passes: Passes = _DEFAULT["passes"],
+    loop: Loop = _DEFAULT["loop"],
     start: Start = None,
     end: End = None,
     duration: Duration = None,
@@ -300,7 +308,7 @@ def run(
 
     from vidstyle.progress import ClipProgress
 
-    with ClipProgress(quiet, verbose, settings.look.steps) as progress:
+    with ClipProgress(quiet, verbose, settings.look) as progress:
         from vidstyle.render import stylize_video
         from vidstyle.video import default_ending
 

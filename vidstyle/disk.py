@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from vidstyle.errors import EncodeError
 
 FRAME_BYTES: Final = 6  # a pixel: of finished frames that wait for the result to be complete
 
@@ -44,3 +49,16 @@ def file_digest(path: Path) -> str:
 def identity(value: object) -> str:
     """What JSON does not know, among settings: a file is what it holds."""
     return file_digest(value) if isinstance(value, Path) else str(value)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """A failure to write finished work into `folder`, as an `EncodeError`."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else f"could not be written ({error.strerror})"
+        raise EncodeError(
+            f"{folder}: {reason}; free some space, or name another folder with --work-dir"
+        ) from error

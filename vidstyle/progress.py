@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the bar is up before torch is
     from vidstyle.measure import FrameMeasured
     from vidstyle.optimize import Step
     from vidstyle.render import Event, FrameDone, Report, Started
+    from vidstyle.settings import StyleSettings
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal, at least
 LINE_SHARE = 0.02  # of the time gone by: a night's render writes hundreds of lines, not thousands
@@ -86,9 +87,9 @@ class _Bar:
 class ClipProgress(_Bar):
     """Takes a render's events."""
 
-    def __init__(self, quiet: bool, verbose: bool, steps: int) -> None:
+    def __init__(self, quiet: bool, verbose: bool, look: StyleSettings) -> None:
         super().__init__(quiet, verbose)
-        self.steps = steps
+        self.look = look
         self.frames: int | None = None
         self.done = 0
         self.started: Started | None = None
@@ -114,7 +115,8 @@ class ClipProgress(_Bar):
                     self.step(event, "first frame")
 
     def _started(self, event: Started) -> None:
-        self.frames, self.started = event.frames, event
+        self.frames = event.frames and event.frames * self.look.rounds
+        self.started = event
         info, compute = event.info, event.compute
         frames = counted(event.frames, "frame") if event.frames else "frames not counted"
         self.say(
@@ -123,13 +125,15 @@ class ClipProgress(_Bar):
         )
 
     def _frame_done(self, event: FrameDone) -> None:
-        self.done = event.index + 1
+        self.done += 1
         self.pace = [*self.pace[-PACE:], event.seconds]
         # Headers can promise too few frames: the bar follows what has come.
         total = max(self.frames, self.done) if self.frames else None
-        counted = f"frame {self.done}/{total}" if total else f"frame {self.done}"
+        where = f"frame {self.done}/{total}" if total else f"frame {self.done}"
+        if self.look.rounds > 1:
+            where += f" of {self.look.rounds} passes"
         rate, left = self._rate(), self._left()
-        parts = [counted, f"{rate:.2f} frames/s" if rate else "", f"{duration(left)} left"]
+        parts = [where, f"{rate:.2f} frames/s" if rate else "", f"{duration(left)} left"]
         note = ", ".join(part for part in (parts if left else parts[:2]) if part)
         self.show(f"shot {event.shot + 1}", note, self.done, total)
         self._warn_if_long(left)
@@ -158,8 +162,10 @@ class ClipProgress(_Bar):
         half = max(info.width, info.height) // 2
         if half >= SMALL:
             ways.append(f"--size {half}")
-        if self.steps > 1:
-            ways.append(f"--steps {self.steps // 2}")
+        if self.look.rounds > 1:
+            ways.append("a single pass")
+        if self.look.steps > 1:
+            ways.append(f"--steps {self.look.steps // 2}")
         ways.append("--duration 5 for a part")
         if self.started.compute.device.type == "cpu":
             ways.append("a machine with a GPU")

@@ -26,10 +26,11 @@ from vidstyle.device import (
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
-from vidstyle.frame import ClipInfo
+from vidstyle.frame import ClipInfo, Frame
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
+from vidstyle.passes import OnFrame, Refiner, stylize_in_passes
 from vidstyle.settings import (
     ClipSettings,
     ComputeSettings,
@@ -72,7 +73,10 @@ class Resumed:
 
 @dataclass(frozen=True)
 class FrameDone:
-    """Frame `index` (from 0) of shot `shot` was written, `seconds` after the render began."""
+    """Frame `index` (from 0) of shot `shot` was finished, `seconds` after the render began.
+
+    With several passes it is told of once for each.
+    """
 
     index: int
     shot: int
@@ -114,6 +118,7 @@ class Report:
     features: str
     steps: int
     first_steps: int
+    passes: int
     flow: str
     corrupt_packets: int
     warp_error: float | None
@@ -270,7 +275,15 @@ def stylize_video(
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
             resumed = stored.frames if stored is not None else 0
-            tally = _pass_frames(reader, resumable, writer, styler, begun, on_event)
+            frames = _stylized(
+                reader,
+                part,
+                Path(work.folder or target.parent),
+                resumable,
+                look,
+                lambda shot, index: on_event(FrameDone(index, shot, time.perf_counter() - begun)),
+            )
+            tally = _pass_frames(frames, writer, styler)
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
         if reader.corrupt_packets:
@@ -337,7 +350,7 @@ def _held(
     compute: ComputeSettings,
     reader: ClipReader,
     on_event: OnEvent,
-) -> Iterator[FrameStyler]:
+) -> Iterator[Refiner]:
     if stored is None:
         yield styler
         return
@@ -345,7 +358,9 @@ def _held(
     with stored.held(choices, _environment(styler)) as warnings:
         _warn(warnings, on_event)
         info = reader.info
-        stored.check_space(reader.expected_frames or 0, info.width * info.height)
+        # Several passes have a shot's frames and results wait beside the finished work.
+        kept = styler.settings.rounds + 2 * (styler.settings.rounds > 1)
+        stored.check_space(kept * (reader.expected_frames or 0), info.width * info.height)
         if stored.frames:
             on_event(Resumed(stored.frames, stored.folder))
         yield Checkpointed(styler, stored)
@@ -369,21 +384,40 @@ class _Tally:
     steadiness: WarpError | None = None
 
 
-def _pass_frames(
+def _stylized(
     reader: ClipReader,
-    resumable: FrameStyler,
-    writer: ClipWriter,
-    styler: OptimizingStyler,
-    begun: float,
-    on_event: OnEvent,
+    part: ClipSettings,
+    folder: Path,
+    styler: Refiner,
+    look: StyleSettings,
+    on_frame: OnFrame,
+) -> Iterator[tuple[int, Frame, Frame]]:
+    """(shot, frame, stylised frame); with several passes the clip is read a second time for them.
+
+    So nothing but pictures has to wait on disk.
+    """
+    if look.rounds == 1:
+        for shot, source, result in stylize_shots(split_shots(reader), styler):
+            yield shot, source, result
+            on_frame(shot, source.index)
+        return
+    with ClipReader(reader.path, part) as ahead:
+        results = stylize_in_passes(
+            split_shots(ahead), styler, look.rounds, look.loop, folder, on_frame
+        )
+        for (shot, source), image in zip(split_shots(reader), results, strict=True):
+            yield shot, source, replace(source, image=image)
+
+
+def _pass_frames(
+    frames: Iterable[tuple[int, Frame, Frame]], writer: ClipWriter, styler: OptimizingStyler
 ) -> _Tally:
     tally = _Tally(steadiness=WarpError(styler.flow) if styler.flow else None)
-    for shot, source, result in stylize_shots(split_shots(reader), resumable):
+    for shot, source, result in frames:
         writer.write(result, source, 1 - styler.settings.strength)
         if tally.steadiness is not None:
             tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
         tally.frames, tally.shots = result.index + 1, shot + 1
-        on_event(FrameDone(result.index, shot, time.perf_counter() - begun))
     return tally
 
 
@@ -407,18 +441,19 @@ def _report(
         result=str(writer.path),
         source=str(reader.path),
         frames=tally.frames,
-        frames_resumed=resumed,
+        frames_resumed=resumed // look.rounds,
         shots=tally.shots,
         width=width,
         height=height,
         seconds=round(seconds, 3),
-        frames_per_second=round((tally.frames - resumed) / seconds, 3),
+        frames_per_second=round((tally.frames - resumed / look.rounds) / seconds, 3),
         peak_memory_mb=_peak_memory_mb(styler.compute.device),
         device=device_name(styler.compute.device),
         precision=styler.compute.precision,
         features=styler.optimizer.net.name,
         steps=look.steps,
         first_steps=look.first_steps,
+        passes=look.rounds,
         flow=look.flow,
         corrupt_packets=reader.corrupt_packets,
         warp_error=steady.result if steady and measured else None,

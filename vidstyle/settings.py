@@ -98,12 +98,16 @@ class ComputeSettings:
         _require_number("--seed", self.seed, 0, 2**63 - 1)
 
 
+LOOP_PASSES = 3  # the second meets the first one's end, the third what that has become
+
+
 @dataclass(frozen=True)
 class StyleSettings:
     """The picture: effort and the weights of the losses.
 
-    `steps` are spent on each frame at full size, after three times as many at half size (a
-    quarter of the price each); a shot's first frame gets `first_steps` at each of its scales.
+    `steps` are spent on each frame at full size, after as many at half size, and up to four times
+    as many where much of it is new; a shot's first frame gets `first_steps` at each of its scales.
+    `passes` go over each shot, back and forth; a `loop` meets its own end and takes three at least.
     `flow_weights` are `raft`'s; without them torchvision fetches some. `strength` blends linearly:
     0 is the source, 1 the painting. Defaults were chosen from the tables in
     tests/bench/results/README.md.
@@ -118,6 +122,8 @@ class StyleSettings:
     flow: str = "dis"
     flow_weights: Path | None = None
     strength: float = 1.0
+    passes: int = 1
+    loop: bool = False
 
     def __post_init__(self) -> None:
         _require_number("--steps", self.steps, 1, 10000)
@@ -131,6 +137,15 @@ class StyleSettings:
             "left out with --flow none",
         )
         _require_number("--strength", self.strength, 0, 1)
+        _require_number("--passes", self.passes, 1, 100)
+        for name, asked in (("passes", self.passes > 1), ("loop", self.loop)):
+            alone = self.flow == "none" and asked
+            _require(not alone, f"--{name}", getattr(self, name), "left out with --flow none")
+
+    @property
+    def rounds(self) -> int:
+        """Passes that will be made."""
+        return max(self.passes, LOOP_PASSES) if self.loop else self.passes
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ HASTE = 3.0  # times the rate that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
+PASS_STEPS, PASS_RATE = 2, 0.004  # of a later pass over a shot
+BLEND = 0.5  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
 
@@ -137,6 +139,28 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
     return still * (2 - change / QUIET).clamp(0, 1)
 
 
+class Level(NamedTuple):
+    """Steps at one size, and the first one's learning rate."""
+
+    size: Size
+    steps: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a frame that follows another starts from and is held to, and the work on it.
+
+    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new.
+    """
+
+    link: Correspondence
+    carried: Tensor
+    maturity: Tensor
+    start: Tensor
+    levels: list[Level]
+
+
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
 
 
@@ -214,25 +238,42 @@ class OptimizingStyler:
         scaler.load_state_dict({**scaler.state_dict(), "scale": float(state["scale"])})
         self.past = _Past.of(state, self.compute.device) if "result" in state else None
 
-    def next_frame(self, image: np.ndarray) -> np.ndarray:
-        """Raises `InputError` for a picture too small, or unlike the one before in size."""
+    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
+        """Go on as after this frame, painted all over with what was made of it."""
         self._check(image)
-        strength = np.float32(self.settings.strength)
-        if strength == 0:
-            return image
+        if self.settings.strength == 0:
+            return
         content = to_tensor(image, self.compute.device)
-        if self.past is None:
-            result, moments = self._first(content)
-            maturity, painted = torch.ones_like(content[:, :1]), content
+        ripe = torch.ones_like(content[:, :1])
+        self.past = _Past(image, self._unmixed(image, result), {}, ripe, content).settled()
+
+    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
+        """`earlier` is what a pass before has made of it: after `start_from` only.
+
+        Raises `InputError` for a picture too small, or unlike the one before in size.
+        """
+        self._check(image)
+        if self.settings.strength == 0:
+            return image
+        content, past = to_tensor(image, self.compute.device), self.past
+        if past is None:
+            new = self._first(image, content)
         else:
-            link = self._correspond(self.past.source, image)
-            maturity = carry_maturity(warp(self.past.maturity, link.flow), link.trust)
-            rest = resting(content, self.past.painted, link) * maturity
-            result, moments = self._later(content, self.past, link, maturity, rest)
-            painted = torch.lerp(content, self.past.painted, rest)
+            link = self._correspond(past.source, image)
+            if earlier is None:
+                plan = self._onward(content, past, link)
+            else:
+                plan = self._again(content, past, link, self._unmixed(image, earlier))
+            new = self._follow(image, content, past, plan)
         if self.flow is not None:
-            self.past = _Past(image, result, moments, ripened(maturity), painted).settled()
-        return (1 - strength) * image + strength * to_array(result)
+            self.past = new.settled()
+        strength = np.float32(self.settings.strength)
+        return (1 - strength) * image + strength * to_array(new.result)
+
+    def _unmixed(self, image: np.ndarray, result: np.ndarray) -> Tensor:
+        """The painting alone, where `strength` has left some of the source in it."""
+        alone = image + (result - image) / np.float32(self.settings.strength)
+        return to_tensor(alone.clip(0, 1), self.compute.device)
 
     def _check(self, image: np.ndarray) -> None:
         check_image(image)
@@ -259,7 +300,7 @@ class OptimizingStyler:
     def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))
 
-    def _first(self, content: Tensor) -> tuple[Tensor, dict[Size, Moments]]:
+    def _first(self, image: np.ndarray, content: Tensor) -> _Past:
         """Coarse to fine, from the frame itself."""
         sizes = scales(_size(content), self.least)
         result, moments = resize(content, sizes[0]), {}
@@ -271,25 +312,50 @@ class OptimizingStyler:
                 falling(FIRST_RATE, FIRST_LAST_RATE, steps),
                 on_step=self._report(level, steps),
             )
-        return result, moments
+        return _Past(image, result, moments, torch.ones_like(content[:, :1]), content)
 
     def _effort(self, steps: int, size: Size) -> int:
         return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
 
-    def _later(
-        self, content: Tensor, past: _Past, link: Correspondence, maturity: Tensor, rest: Tensor
-    ) -> tuple[Tensor, dict[Size, Moments]]:
-        """Half size, then full, from the previous result along the flow and held to it.
+    def _onward(self, content: Tensor, past: _Past, link: Correspondence) -> _Plan:
+        """From the result before along the flow; half size, then full, more steps for what is new.
 
-        What is not yet finished painting is held less and moves faster; what rests stays.
+        What is not yet finished painting is held less and moves faster.
         """
+        maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
         carried = warp_sharp(past.result, link.flow)
-        start, moments = fill_uncovered(content, carried, link.trust), {}
-        for level, (size, steps, rate) in enumerate(self._levels(_size(content), maturity)):
+        start = fill_uncovered(content, carried, link.trust)
+        steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
+        half = scaled(self._solved(content), 0.5, self.least)  # forms, at a quarter of the price
+        levels = [Level(half, steps, HALF_RATE), *self._fine(content, steps, FULL_RATE)]
+        return _Plan(link, carried, maturity, start, levels)
+
+    def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
+        """From between its own result and the one before along the flow."""
+        carried = warp_sharp(past.result, link.flow)
+        start = torch.lerp(own, carried, BLEND * link.trust)
+        ripe = torch.ones_like(link.trust)
+        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS, PASS_RATE))
+
+    def _solved(self, content: Tensor) -> Size:
+        return solved_size(_size(content), self.least)
+
+    def _fine(self, content: Tensor, steps: int, rate: float) -> list[Level]:
+        """The solved size, and full size where that is larger."""
+        solved, full = self._solved(content), _size(content)
+        levels = [Level(solved, steps, rate)]
+        return levels if solved == full else [*levels, Level(full, self._effort(steps, full), rate)]
+
+    def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
+        """Descends level by level, held to what is carried; what rests stays."""
+        link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
+        rest = resting(content, past.painted, link) * maturity
+        moments: dict[Size, Moments] = {}
+        for level, (size, steps, rate) in enumerate(plan.levels):
             trust = _resize_map(link.trust * maturity, size)
             haste = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             goal = replace(
-                self._goal(resize(content, size)), carried=resize(carried, size), trust=trust
+                self._goal(resize(content, size)), carried=resize(plan.carried, size), trust=trust
             )
             begin = resize(start, size)
             result, moments[size] = self.optimizer.descend(
@@ -299,21 +365,12 @@ class OptimizingStyler:
                 self._carry(past.moments.get(size), link, size),
                 self._report(level, steps),
             )
-            if size != _size(content):
+            if size != full:
                 # The change is lifted, not the picture: the start's full-size detail is kept.
-                change = F.interpolate(result - begin, _size(content), mode="bicubic")
+                change = F.interpolate(result - begin, full, mode="bicubic")
                 start = (start + change).clamp(0, 1)
-        return result, moments
-
-    def _levels(self, full: Size, maturity: Tensor) -> list[tuple[Size, int, float]]:
-        """(size, steps, first learning rate) of a later frame: more steps the more is new in it."""
-        solved = solved_size(full, self.least)
-        steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
-        half = scaled(solved, 0.5, self.least)  # forms are found at a quarter of the price
-        levels = [(half, steps, HALF_RATE), (solved, steps, FULL_RATE)]
-        if solved != full:
-            levels.append((full, self._effort(steps, full), FULL_RATE))
-        return levels
+        painted = torch.lerp(content, past.painted, rest)
+        return _Past(image, result, moments, ripened(maturity), painted)
 
     def _carry(self, moments: Moments | None, link: Correspondence, size: Size) -> Moments | None:
         """Adam's moments along the flow, so that no pixel is shaken by a restart."""

@@ -90,7 +90,7 @@ def _render(job: Job, say: Say) -> Outcome:
         compute=settings.compute,
         output=settings.output,
         work=settings.work,
-        on_event=_Teller(say),
+        on_event=_Teller(say, job.settings.look.rounds),
     )
     return Outcome.finished(key, file_digest(job.target), report.as_dict(), _stills(job))
 
@@ -98,21 +98,22 @@ def _render(job: Job, say: Say) -> Outcome:
 class _Teller:
     """Passes a render's events on."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, say: Say, passes: int) -> None:
+        self._say, self._passes = say, passes
         self._frames: int | None = None
+        self._done = 0
 
     def __call__(self, event: object) -> None:
         from vidstyle.render import FrameDone, Resumed, Started, Warned
 
         match event:
             case Started():
-                self._frames = event.frames
+                self._frames = event.frames and event.frames * self._passes
             case Resumed():
                 self._say(Said(f"going on after frame {event.frames}"))
             case FrameDone():
-                done = event.index + 1
-                self._say(Progress(done, self._frames, event.shot + 1, event.seconds))
+                self._done += 1
+                self._say(Progress(self._done, self._frames, event.shot + 1, event.seconds))
             case Warned():
                 self._say(Said(f"warning: {event.message}"))
 

@@ -1,0 +1,159 @@
+"""Passes over a shot: in which order, from what, and what they are for."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.core.toys import cpu, stripes, texture, toy_net
+from vidstyle.errors import EncodeError
+from vidstyle.flow import load_flow
+from vidstyle.frame import Frame
+from vidstyle.measure import WarpError
+from vidstyle.passes import Spool, stylize_in_passes
+from vidstyle.settings import StyleSettings
+from vidstyle.stylize import OptimizingStyler
+
+LOOK = StyleSettings(steps=2, first_steps=20)
+
+
+def level(value: int) -> np.ndarray:
+    """A picture that says which it is, to the bit in 16 bits."""
+    return np.full((4, 6, 3), value / 65535, np.float32)
+
+
+def said(image: np.ndarray) -> int:
+    return round(float(image[0, 0, 0]) * 65535)
+
+
+class Logging:
+    """A refiner that makes 100 of a frame n first, then ten times what it was, and takes notes."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[int, ...]] = []
+
+    def start_shot(self) -> None:
+        self.log.append(())
+
+    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
+        self.log.append((said(image), said(result), -1))
+
+    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
+        self.log.append((said(image),) if earlier is None else (said(image), said(earlier)))
+        return level(100 + said(image)) if earlier is None else level(1000 + said(earlier))
+
+
+def frames_of(*shots: int) -> list[tuple[int, Frame]]:
+    """So many frames in each shot, frame n being `level(n)`."""
+    shot_of = [shot for shot, count in enumerate(shots) for _ in range(count)]
+    return [
+        (shot, Frame(level(index), index, index, Fraction(1, 24)))
+        for index, shot in enumerate(shot_of)
+    ]
+
+
+def test_passes_go_back_and_forth_over_each_shot(tmp_path: Path) -> None:
+    work, heard = Logging(), list[tuple[int, int]]()
+    results = stylize_in_passes(
+        frames_of(3, 2), work, 3, False, tmp_path, lambda *where: heard.append(where)
+    )
+    # What a pass begins with stays as the pass before has left it.
+    assert [said(result) for result in results] == [1100, 2101, 1102, 1103, 1104]
+    first_shot = [(), (0,), (1,), (2,)]
+    first_shot += [(), (2, 102, -1), (1, 101), (0, 100)]
+    first_shot += [(), (0, 1100, -1), (1, 1101), (2, 102)]
+    second_shot = [(), (3,), (4,), (), (4, 104, -1), (3, 103), (), (3, 1103, -1), (4, 104)]
+    assert work.log == first_shot + second_shot
+    order = [(0, index) for index in (0, 1, 2, 2, 1, 0, 0, 1, 2)]
+    assert heard == order + [(1, index) for index in (3, 4, 4, 3, 3, 4)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loop_meets_its_own_end(tmp_path: Path) -> None:
+    work = Logging()
+    results = stylize_in_passes(frames_of(3), work, 3, True, tmp_path)
+    assert [said(result) for result in results] == [2100, 2101, 2102]
+    back = [(), (0, 100, -1), (2, 102), (1, 101), (0, 100)]
+    forth = [(), (2, 1102, -1), (0, 1100), (1, 1101), (2, 1102)]
+    assert work.log == [(), (0,), (1,), (2,), *back, *forth]
+
+
+def test_a_cut_is_no_loop(tmp_path: Path) -> None:
+    plain, asked = Logging(), Logging()
+    for work, loop in ((plain, False), (asked, True)):
+        list(stylize_in_passes(frames_of(2, 2), work, 2, loop, tmp_path))
+    assert asked.log == plain.log
+
+
+def test_no_shot_is_held_in_memory(tmp_path: Path) -> None:
+    """The next frame is asked for only when the one before is done with."""
+    asked = list[int]()
+
+    class Asking(Logging):
+        def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
+            assert asked[-1] == said(image) or earlier is not None
+            return super().next_frame(image, earlier)
+
+    frames = ((shot, asked.append(frame.index) or frame) for shot, frame in frames_of(5))  # type: ignore[func-returns-value]
+    assert len(list(stylize_in_passes(frames, Asking(), 2, False, tmp_path))) == 5
+
+
+def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [(rng.integers(0, 65536, (5, 7, 3)) / 65535).astype(np.float32) for _ in range(4)]
+    with Spool(tmp_path) as spool:
+        spool.add(pictures[0], pictures[1])
+        spool.add(pictures[2], pictures[1])
+        spool.replace(1, pictures[3])
+        kept = [spool.source(0), spool.result(0), spool.source(1), spool.result(1)]
+    assert all(np.array_equal(a, b) for a, b in zip(kept, pictures, strict=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match="nowhere: could not be written"):
+        Spool(tmp_path / "nowhere")
+
+
+def moving(count: int, step: int, width: int = 80) -> list[np.ndarray]:
+    """A view that moves `step` pixels a frame round a world that closes on itself."""
+    world = np.tile(texture(48, count * step, grain=2.0), (1, 3, 1))
+    return [np.ascontiguousarray(world[:, n * step : n * step + width]) for n in range(count)]
+
+
+def rendered(sources: list[np.ndarray], folder: Path, passes: int, loop: bool) -> list[np.ndarray]:
+    work = OptimizingStyler(toy_net(), [stripes()], cpu(), LOOK, load_flow("dis"))
+    frames = [(0, Frame(image, n, n, Fraction(1, 24))) for n, image in enumerate(sources)]
+    return list(stylize_in_passes(frames, work, passes, loop, folder))
+
+
+def test_what_comes_into_view_is_painted_already(tmp_path: Path) -> None:
+    """A strip that a pan has just brought in, against itself four frames on: exactly 24 pixels."""
+    sources = moving(12, 6)
+    changes = []
+    for passes in (1, 2):
+        results = rendered(sources, tmp_path, passes, False)
+        pairs = zip(results[1:-4], results[5:], strict=True)
+        arrived = [result[:, -6:] - later[:, -30:-24] for result, later in pairs]
+        changes.append(float(np.abs(arrived).mean()))
+    assert changes[1] < 0.7 * changes[0]
+
+
+def seam(sources: list[np.ndarray], results: list[np.ndarray]) -> float:
+    error = WarpError(load_flow("farneback"))
+    for end in (-1, 0):
+        error.add(sources[end], results[end])
+    return error.ratio
+
+
+def test_a_loop_is_as_steady_over_its_seam(tmp_path: Path) -> None:
+    sources = moving(12, 6)
+    plain, looped = (rendered(sources, tmp_path, 3, loop) for loop in (False, True))
+    assert seam(sources, looped) < 0.5 * seam(sources, plain)
+
+
+def test_a_still_stays_still(tmp_path: Path) -> None:
+    still = texture(48, 64)
+    results = rendered([still] * 5, tmp_path, 3, False)
+    assert max(float(np.abs(result - results[0]).max()) for result in results) < 1 / 255
