@@ -31,9 +31,11 @@ HEADER = "| command | killed while | frames kept | bytes equal | left |\n|---|--
 
 
 def start(
-    folder: Path, options: list[str], piece: float = PIECE, command: str = "run"
+    folder: Path, options: list[str], piece: float | None = PIECE, command: str = "run"
 ) -> subprocess.Popen[str]:
-    line = [sys.executable, "-c", RUN, str(piece), command, *options]
+    """The command as anybody starts it where `piece` is `None`."""
+    entry = ["-m", "vidstyle"] if piece is None else ["-c", RUN, str(piece)]
+    line = [sys.executable, *entry, command, *options]
     return subprocess.Popen(
         line, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -72,11 +72,13 @@ def stop_run(
 ) -> str:
     """`ready` may be seconds from the start."""
     with tempfile.TemporaryDirectory() as name:
-        folder, due = Path(name), time.monotonic() + 1e9
+        folder = Path(name)
         if isinstance(ready, float):
-            due, ready = time.monotonic() + ready, lambda folder: False
-        process = start(folder, options, piece=0)
-        wait(process, lambda: time.monotonic() > due or ready(folder))
+            process = start(folder, options, piece=None)
+            time.sleep(ready)
+        else:
+            process = start(folder, options, piece=0)
+            wait(process, lambda: ready(folder))
         ended, left = stop(process, number), partials(folder)
         made, again = results(folder), ""
         if not made:
@@ -97,11 +99,11 @@ def stop_batch(number: signal.Signals, clip: str, style: str, options: list[str]
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         for folder in (one, other):
             Path(folder, "jobs.toml").write_text(text)
-        start(Path(one), line, command="batch").communicate()
-        process = start(Path(other), line, command="batch")
+        start(Path(one), line, None, "batch").communicate()
+        process = start(Path(other), line, None, "batch")
         wait(process, lambda: both_at_work(Path(other)))
         ended, left = stop(process, number), partials(Path(other))
-        _, again = start(Path(other), line, command="batch").communicate()
+        _, again = start(Path(other), line, None, "batch").communicate()
         whole, made = (
             [Path(folder, "jobs", f"{name}.mp4").read_bytes() for name in "ab"]
             for folder in (one, other)
