@@ -327,6 +327,9 @@ def run(
             measured = _measure(target, clip, style, settings.part, None, quiet)
         except VidstyleError as error:
             raise VidstyleError(f"--report {report}: {error}; {_COMPLETE}") from error
+        except _Stopped as stop:
+            stop.add_note(_COMPLETE)
+            raise
         facts = result.as_dict() | measured.as_dict()
         _write_json("--report", report, facts, overwrite, f"; {_COMPLETE}")
 

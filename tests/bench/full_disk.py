@@ -4,7 +4,7 @@
 
 DISK is a small, empty file system of its own (mount -t tmpfs -o size=40m tmpfs DISK). On it lie the
 result, its finished work, or both; it is full after the first frame, half of them or the last, or
-but for the result's last page. Every frame is a piece of its own here. One table.
+leaves room for all but the result's last page. Every frame is a piece of its own here. One table.
 """
 
 from __future__ import annotations
@@ -41,18 +41,25 @@ def fill(disk: Path, spare: int = 0) -> None:
         filler.truncate(max(0, filler.tell() // PAGE - spare) * PAGE)
 
 
+def pages(file: Path) -> int:
+    return file.stat().st_blocks * 512 // PAGE
+
+
 def wait_for_frames(work: Path, frames: int, process: subprocess.Popen[str]) -> None:
     while process.poll() is None and len(list(work.glob(".*.work-*/*.npz"))) < frames:
         time.sleep(0.001)
 
 
 def stop_once(
-    disk: Path, work: Path, folder: Path, options: list[str], frames: int, spare: int
+    disk: Path, work: Path, folder: Path, options: list[str], frames: int, room: int
 ) -> tuple[int, str, int] | None:
-    """Exit status, last line said, files under final names; `None` where it was done by then."""
+    """Exit status, last line said, files under final names; `None` where it was done by then.
+
+    `room` is how many pages the result gets, those included that it has by then.
+    """
     process = start(folder, options, piece=0)
     wait_for_frames(work, frames, process)
-    fill(disk, spare)
+    fill(disk, max(0, room - sum(map(pages, folder.glob(".a.partial-*")))))
     _, said = process.communicate()
     (disk / "filler").unlink()
     left = len(results(folder))
@@ -81,24 +88,24 @@ def main() -> None:
         whole, said, _ = render(Path(name), options)
     counted = re.search(r"(\d+) frames in", said)
     assert counted is not None, said
-    frames, pages = int(counted[1]), sum(-(-len(made) // PAGE) for made in whole.values())
+    frames, size = int(counted[1]), sum(map(len, whole.values()))
     moments = [
         ("after the first frame", 1, 0),
         ("half way", frames // 2, 0),
         ("after the last frame", frames, 0),
-        ("but for the result's last page", frames, pages - 2),  # its first is there
+        ("but for the result's last page", frames // 2, (size - 1) // PAGE),
     ]
     print(HEADER, flush=True)
     for place in ("both", "finished work", "the result"):
-        for moment, after, spare in moments:
-            if place == "finished work" and after == frames:
-                continue  # all of it is there
+        for moment, after, room in moments:
+            if (place == "finished work" and after == frames) or (room and place != "the result"):
+                continue  # all of it is there; the room would be taken by other files
             with tempfile.TemporaryDirectory() as name:
                 other = Path(name)
                 folder = other if place == "finished work" else disk
                 work = other if place == "the result" else disk
                 line = [*options, "--work-dir", str(work)] if folder != work else options
-                stop = partial(stop_once, disk, work, folder, line, after, spare)
+                stop = partial(stop_once, disk, work, folder, line, after, room)
                 ended = next(filter(None, (stop() for _ in range(TRIES))), None)
                 if ended is None:
                     print(f"| {place} | {moment} | 0 | it was done by then |", flush=True)
