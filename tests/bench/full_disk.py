@@ -51,7 +51,13 @@ def wait_for_frames(work: Path, frames: int, process: subprocess.Popen[str]) -> 
 
 
 def stop_once(
-    disk: Path, work: Path, folder: Path, options: list[str], frames: int, room: int
+    disk: Path,
+    work: Path,
+    folder: Path,
+    options: list[str],
+    whole: dict[str, bytes],
+    frames: int,
+    room: int,
 ) -> tuple[int, str, int] | None:
     """Exit status, last line said, files under final names; `None` where it was done by then.
 
@@ -63,7 +69,7 @@ def stop_once(
     _, said = process.communicate()
     (disk / "filler").unlink()
     left = len(results(folder))
-    if process.returncode == 0:
+    if process.returncode == 0 and results(folder) == whole:
         empty(folder)
         return None
     return process.returncode, said.splitlines()[-1], left
@@ -105,7 +111,7 @@ def main() -> None:
                 folder = other if place == "finished work" else disk
                 work = other if place == "the result" else disk
                 line = [*options, "--work-dir", str(work)] if folder != work else options
-                stop = partial(stop_once, disk, work, folder, line, after, room)
+                stop = partial(stop_once, disk, work, folder, line, whole, after, room)
                 ended = next(filter(None, (stop() for _ in range(TRIES))), None)
                 if ended is None:
                     print(f"| {place} | {moment} | 0 | it was done by then |", flush=True)

@@ -36,8 +36,10 @@ def begun(folder: Path) -> bool:
     return bool(list(folder.glob(".*.work-*/unfinished")))
 
 
-def complete(folder: Path) -> bool:
-    return bool(results(folder))
+def measured(folder: Path) -> bool:
+    there = bool(results(folder)) and not list(folder.glob(".*"))
+    time.sleep(there)  # it begins after the render's last words
+    return there
 
 
 def both_at_work(folder: Path) -> bool:
@@ -132,7 +134,7 @@ def main() -> None:
         "first frame": begun,
         "later frames": frames_stored(3),
         "encoding's end": frames_stored(frames),
-        "measuring": complete,
+        "measuring": measured,
     }
     print(HEADER, flush=True)
     for stage, ready in stages.items():
