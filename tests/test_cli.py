@@ -552,15 +552,21 @@ def test_a_closed_pipe_is_no_noise() -> None:
 
 
 DEAF = """
-import time, vidstyle.cli as cli
+import os, time, vidstyle.cli as cli
 
-def deaf(**options):
-    print("ready", flush=True)
+def swallow():
     while True:
         try:
             time.sleep(60)
         except BaseException:
             pass
+
+def call_a_library():
+    os.system("sleep 20 >/dev/null 2>&1")  # meanwhile Python calls no handler
+
+def deaf(**options):
+    print("ready", flush=True)
+    {what}()
 
 cli.PATIENCE = 0.2
 cli.build_command = lambda: deaf
@@ -588,12 +594,12 @@ def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
-def test_a_signal_ends_even_what_is_deaf_to_it() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, preexec_fn=_hear_signals
-    )
+@pytest.mark.parametrize("what", ["swallow", "call_a_library"])
+def test_a_signal_ends_even_what_is_deaf_to_it(what: str) -> None:
+    line = [sys.executable, "-c", DEAF.format(what=what)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, preexec_fn=_hear_signals)
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
     for _ in range(2):  # the second changes nothing
         process.send_signal(signal.SIGTERM)
     process.stdout.close()
-    assert process.wait(timeout=60) == 143
+    assert process.wait(timeout=15) == 143

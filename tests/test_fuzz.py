@@ -11,10 +11,14 @@ import pytest
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each case is a fork")
-def test_damaged_files_are_refused_or_rendered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kinds", [["clip", "painting", "weights"], ["jobs"]])
+def test_damaged_files_are_refused_or_rendered(kinds: list[str], tmp_path: Path) -> None:
     line = [sys.executable, "-m", "tests.bench.fuzz", "--cases", "25", "--out", tmp_path / "out"]
     done = subprocess.run(
-        [*map(str, line)], cwd=Path(__file__).parents[1], capture_output=True, text=True
+        [*map(str, line), "--kinds", *kinds],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "25 cases, 0 at fault" in done.stdout

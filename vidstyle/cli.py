@@ -6,10 +6,13 @@ import json
 import math
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -332,6 +335,9 @@ def run(
             measured = _measure(target, clip, style, settings.part, None, quiet)
         except VidstyleError as error:
             raise VidstyleError(f"--report {report}: {error}; {_COMPLETE}") from error
+        except _Stopped as stop:
+            stop.add_note(_COMPLETE)
+            raise
         facts = result.as_dict() | measured.as_dict()
         _write_json("--report", report, facts, overwrite, f"; {_COMPLETE}")
 
@@ -698,35 +704,58 @@ class _Stopped(BaseException):
 def _stop(number: int, frame: object) -> None:
     for other in _STOPPING:
         signal.signal(other, signal.SIG_IGN)  # a second one would disturb the tidying up
-    # Should that, or a library deaf to exceptions, take too long: finished work is safe anyway.
-    last = threading.Timer(PATIENCE, os._exit, [128 + number])
-    last.daemon = True
-    last.start()
     raise _Stopped(number)
 
 
-def _catch_signals() -> None:
+@contextmanager
+def _signals_caught() -> Iterator[None]:
     for number in _STOPPING:
         # What the caller ignores, as nohup does, stays ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+    heard, told = socket.socketpair()  # not a pipe: Windows takes none
+    told.setblocking(False)
+    threading.Thread(target=_end_late, args=[heard], daemon=True).start()
+    with told:
+        signal.set_wakeup_fd(told.fileno())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _end_late(heard: socket.socket) -> None:
+    """Ends what a signal has not ended in time, for finished work is safe anyway.
+
+    In a thread: while a library is at work, as an encoder is on its last frames for minutes,
+    `_stop` is not called. And what is called may be deaf to exceptions, or slow in tidying up.
+    """
+    with heard:
+        for number in iter(lambda: heard.recv(1), b""):
+            if number[0] in _STOPPING:
+                time.sleep(PATIENCE)
+                os._exit(128 + number[0])
 
 
 def main() -> None:
     """The `vidstyle` command: runs, and turns what goes wrong into a line and an exit status."""
-    _catch_signals()
+    with _signals_caught():
+        sys.exit(_run_command())
+
+
+def _run_command() -> int:
     _Said.verbose = False
     try:
         status = build_command()(prog_name="vidstyle", standalone_mode=False)
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
+        return status or 0
     except _Stopped as stop:
         word = "interrupted" if stop.number == signal.SIGINT else "terminated"
-        status = _say(_with_notes(f"{word}; no unfinished file is left", stop), 128 + stop.number)
+        return _say(_with_notes(f"{word}; no unfinished file is left", stop), 128 + stop.number)
     except VidstyleError as error:
-        status = _fail(_with_notes(str(error), error), error.exit_status)
+        return _fail(_with_notes(str(error), error), error.exit_status)
     except Exception as error:
-        status = _unexpected(error)
-    sys.exit(status or 0)
+        return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> int:

@@ -88,6 +88,8 @@ def test_an_image_sequence_is_one_clip(folder: Path) -> None:
         ('[[job]]\nclip = "shots/*.mkv"', 2, "clip: {folder}/shots/*.mkv: no such file"),
         ('[[job]]\nsize = 64', 1, "clip: missing"),
         ('[[job]]\nclip = "shots/a.mp4"\nstyle = "no.jpg"', 3, "style: {folder}/no.jpg: no such"),
+        (f'[[job]]\nclip = "{"x" * 300}"', 2, "clip: {folder}/xxx"),
+        (f'[[job]]\nclip = "shots/a.mp4"\nstyle = "{"x" * 300}"', 3, "style: {folder}/xxx"),
         ('[[job]]\nclip = "shots/a.mp4"\nstyle = []', 3, "style: name a painting's file"),
         ('[[job]]\nclip = "shots/a.mp4"\nname = "{day}"', 3, "name: {{day}}: may hold {{stem}}"),
         ('[[job]]\nclip = "shots/a.mp4"\nname = "../a"', 3, "name: ../a: must lie in the output"),

@@ -1,45 +1,83 @@
 """Fills the disk under running renders, frees it, and runs the same command again.
 
-    python -m tests.bench.full_disk DISK clip.mp4 --style scream.jpg --times 5
+    python -m tests.bench.full_disk DISK clip.mp4 --style scream.jpg
 
-DISK is a small, empty file system of its own (mount -t tmpfs -o size=20m tmpfs DISK). One table.
+DISK is a small, empty file system of its own (mount -t tmpfs -o size=40m tmpfs DISK). On it lie the
+result, its finished work, or both; it is full after the first frame, half of them or the last, or
+leaves room for all but the result's last page. Every frame is a piece of its own here. One table.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import re
 import shlex
 import shutil
+import subprocess
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from tests.bench.kills import render, start, wait_for_work
+from tests.bench.kills import render, results, start
 
-HEADER = "| disk of | status | said | frames kept | bytes equal |\n|---|---|---|---|---|"
+PAGE = 4096  # bytes: what the disk is filled and kept free by
+TRIES = 5  # to be there before the render is done
+HEADER = (
+    "| on the disk | full | status | said | left under the final name | frames kept | bytes equal |"
+    "\n|---|---|---|---|---|---|---|"
+)
 
 
-def fill(disk: Path) -> None:
+def fill(disk: Path, spare: int = 0) -> None:
+    """But for `spare` pages."""
     with (disk / "filler").open("wb", buffering=0) as filler:
         size = 2**20
-        while size:
+        while size >= PAGE:
             try:
                 filler.write(bytes(size))
             except OSError:
                 size //= 2
+        filler.truncate(max(0, filler.tell() // PAGE - spare) * PAGE)
 
 
-def fill_under(disk: Path, folder: Path, options: list[str], moment: float) -> tuple[int, str]:
-    """The exit status, and the last line said, of a run whose disk is full from `moment` on."""
-    process = start(folder, options)
-    wait_for_work(disk, process)
-    time.sleep(moment)
-    fill(disk)
+def pages(file: Path) -> int:
+    return file.stat().st_blocks * 512 // PAGE
+
+
+def wait_for_frames(work: Path, frames: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and len(list(work.glob(".*.work-*/*.npz"))) < frames:
+        time.sleep(0.001)
+
+
+def stop_once(
+    disk: Path,
+    work: Path,
+    folder: Path,
+    options: list[str],
+    whole: dict[str, bytes],
+    frames: int,
+    room: int,
+) -> tuple[int, str, int] | None:
+    """Exit status, last line said, files under final names; `None` where it was done by then.
+
+    `room` is how many pages the result gets, those included that it has by then.
+    """
+    process = start(folder, options, piece=0)
+    wait_for_frames(work, frames, process)
+    fill(disk, max(0, room - sum(map(pages, folder.glob(".a.partial-*")))))
     _, said = process.communicate()
     (disk / "filler").unlink()
-    return process.returncode, said.splitlines()[-1]
+    left = len(results(folder))
+    if process.returncode == 0 and results(folder) == whole:
+        empty(folder)
+        return None
+    return process.returncode, said.splitlines()[-1], left
+
+
+def empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def main() -> None:
@@ -48,37 +86,45 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--style", required=True, type=Path)
     parser.add_argument("--options", default="--size 128 --first-steps 4 --steps 1 --duration 0.8")
-    parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="a.mp4")
     asked = parser.parse_args()
     shared = [asked.clip.resolve(), "--style", asked.style.resolve(), *shlex.split(asked.options)]
-    # Where the small disk is: under both, or under finished work only.
-    options = [*map(str, shared), "--codec", "ffv1", "-o", "a.mkv"]
-    elsewhere = [*options, "--work-dir", str(asked.disk.resolve())]
+    options, disk = [*map(str, shared), "-o", asked.out], asked.disk.resolve()
     with tempfile.TemporaryDirectory() as name:
-        whole, _, (_, seconds) = render(Path(name), options)
+        whole, said, _ = render(Path(name), options)
+    counted = re.search(r"(\d+) frames in", said)
+    assert counted is not None, said
+    frames, size = int(counted[1]), sum(map(len, whole.values()))
+    moments = [
+        ("after the first frame", 1, 0),
+        ("half way", frames // 2, 0),
+        ("after the last frame", frames, 0),
+        ("but for the result's last page", frames // 2, (size - 1) // PAGE),
+    ]
     print(HEADER, flush=True)
-    chance = random.Random(asked.seed)
-    for number in range(asked.times):
-        with tempfile.TemporaryDirectory() as name:
-            both = number % 2 == 0
-            folder = asked.disk.resolve() if both else Path(name)
-            line = options if both else elsewhere
-            moment = chance.uniform(0, 0.9 * seconds)
-            while not (ended := fill_under(asked.disk.resolve(), folder, line, moment))[0]:
-                (folder / "a.mkv").unlink()  # it was done by then
-                moment /= 2
-            status, said = ended
-            made, again, _ = render(folder, line)
+    for place in ("both", "finished work", "the result"):
+        for moment, after, room in moments:
+            if (place == "finished work" and after == frames) or (room and place != "the result"):
+                continue  # all of it is there; the room would be taken by other files
+            with tempfile.TemporaryDirectory() as name:
+                other = Path(name)
+                folder = other if place == "finished work" else disk
+                work = other if place == "the result" else disk
+                line = [*options, "--work-dir", str(work)] if folder != work else options
+                stop = partial(stop_once, disk, work, folder, line, whole, after, room)
+                ended = next(filter(None, (stop() for _ in range(TRIES))), None)
+                if ended is None:
+                    print(f"| {place} | {moment} | 0 | it was done by then |", flush=True)
+                    continue
+                made, again, _ = render(folder, line)
+            status, said, left = ended
             kept = re.search(r"going on after (\d+)", again)
-            said = re.sub(r"/\S*/", "", said)
             print(
-                f"| {'both' if both else 'finished work'} | {status} | {said} "
-                f"| {kept[1] if kept else 0} | {'yes' if made == whole else 'NO'} |",
+                f"| {place} | {moment} | {status} | {re.sub(r'/[^ :]*/', '', said)} | {left} "
+                f"| {kept[1] if kept else 0} of {frames} | {'yes' if made == whole else 'NO'} |",
                 flush=True,
             )
-        for entry in asked.disk.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            empty(disk)
 
 
 if __name__ == "__main__":

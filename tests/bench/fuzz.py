@@ -1,10 +1,12 @@
 """Gives the command damaged files: no traceback, hang, code run, runaway memory or partial result.
 
     python -m tests.bench.fuzz --cases 500 --seed 0
+    python -m tests.bench.fuzz --cases 100 --kinds jobs
 
-Clips, paintings and weights are made here, then flipped, cut, filled, shuffled or given another
-file's head. Each case is a fork of this process, which has torch loaded already. A table by kind of
-file and by what came of it; the files of cases that failed stay in --out.
+Clips, paintings, weights and job files are made here, then flipped, cut, filled, shuffled or given
+another file's head; a job file's values are also exchanged, and it is planned only (--dry-run).
+Each case is a fork of this process, which has torch loaded already. A table by kind of file and by
+what came of it; the files of cases that failed stay in --out.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +42,32 @@ TINY = shlex.split(
     "--size 32 --steps 1 --first-steps 1 --threads 1 --precision fp32 --duration 0.2 -q"
 )
 CANARY = "code-was-run"
+KINDS = ("clip", "clip", "painting", "weights", "jobs")
+JOBS = """out = "painted"  # beside the results
+[defaults]
+style = "sound/p.png"
+size = 32
+first-steps = 1
+threads = 1
+[[job]]
+clip = "sound/*.mp4"
+start = "0:00.04"
+duration = 0.1
+[[job]]
+clip = "sound/a.mkv"
+style = ["sound/p.png", "sound/p.jpg"]
+weights = "sound/w.pth"
+features = "vgg19"
+name = "{stem}-{style}.%04d.png"
+resume = false
+strength = 0.5
+"""
+ODD_VALUES = (
+    *("", "0", "-1", "99999999999999999999", "1e400", "nan", "inf", "true", "1979-05-27", "[]"),
+    *("2", "0.5", "false", '"1:00"', '"sound/*.m*"', '"b.mkv"', '"{stem}/{ending}"', '"none"'),
+    *("{}", "[[]]", '""', '"0"', '"{"', '"{stem.__class__}"', '"%d"', '"%s"', '"%99999d"', '"."'),
+    *('".."', '"*"', '"[a"', r'"\u0000"', r'"a\nb"', f'"{"x" * 300}"', "{ a = 1 }", '["%04d"]'),
+)
 
 
 def make_files(folder: Path) -> dict[str, list[Path]]:
@@ -48,6 +77,7 @@ def make_files(folder: Path) -> dict[str, list[Path]]:
         "clip": _clips(folder),
         "painting": _paintings(folder),
         "weights": _weights(folder),
+        "jobs": _jobs(folder),
     }
 
 
@@ -79,6 +109,11 @@ def _weights(folder: Path) -> list[Path]:
     save_file(state, folder / "w.safetensors")
     (folder / "evil.pth").write_bytes(_pickle_that_runs_code())
     return [folder / name for name in ("w.pth", "old.pth", "w.safetensors", "evil.pth")]
+
+
+def _jobs(folder: Path) -> list[Path]:
+    (folder / "jobs.toml").write_text(JOBS)
+    return [folder / "jobs.toml"]
 
 
 def _pickle_that_runs_code() -> bytes:
@@ -121,7 +156,18 @@ def shuffled(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return data[:one] + data[two:three] + data[one:two] + data[three:]
 
 
+def exchanged(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """Some values of a job file, and a key now and then, by odd ones."""
+    lines = data.decode().splitlines()
+    settings = [number for number, line in enumerate(lines) if " = " in line]
+    for number in chance.sample(settings, chance.choice((1, 1, 2, 5))):
+        key = lines[chance.choice((number, chance.choice(settings)))].partition(" = ")[0]
+        lines[number] = f"{key} = {chance.choice(ODD_VALUES)}"
+    return "\n".join(lines).encode()
+
+
 DAMAGES = {"bit flips": flipped, "cut": cut, "holes": holed, "heads": swapped, "order": shuffled}
+EXCHANGE = {"values": exchanged}  # for job files: others seldom come past the parser
 
 
 @dataclass(frozen=True)
@@ -139,12 +185,14 @@ def run_case(kind: str, file: Path, sound: dict[str, list[Path]], folder: Path) 
     line = ["run", given["clip"], "--style", given["painting"], "-o", "out.mp4", *TINY]
     if kind == "weights":
         line += ["--weights", file]
+    if kind == "jobs":
+        line = ["batch", file, "--dry-run"]
     said = folder.with_suffix(".txt")
     child = os.fork()
     if child == 0:
         _become_the_command(list(map(str, line)), folder, said)
     status, peak = _wait(child)
-    return _judge(status, peak, folder, said.read_text(errors="replace"))
+    return _judge(kind, status, peak, folder, said.read_text(errors="replace"))
 
 
 def _become_the_command(line: list[str], folder: Path, said: Path) -> None:
@@ -177,8 +225,9 @@ def _wait(child: int) -> tuple[int | str, int]:
     return "hang", 0
 
 
-def _judge(status: int | str, peak: int, folder: Path, said: str) -> tuple[str, str]:
-    outcome = {0: "rendered", 1: "failed, said", 2: "refused, said"}.get(status, str(status))
+def _judge(kind: str, status: int | str, peak: int, folder: Path, said: str) -> tuple[str, str]:
+    done = "planned" if kind == "jobs" else "rendered"
+    outcome = {0: done, 1: "failed, said", 2: "refused, said"}.get(status, str(status))
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     left = sorted(os.listdir(folder))
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
@@ -189,25 +238,28 @@ def _judge(status: int | str, peak: int, folder: Path, said: str) -> tuple[str, 
         "memory": peak - here > MEMORY,
         "code was run": CANARY in left,
         "partial result": status != 0 and "out.mp4" in left,
-        "left behind": bool([name for name in left if "partial" in name]),
-        "no single error line": status in (1, 2) and len(errors) != 1,
+        "left behind": any("partial" in name for name in left),
+        "made by a plan": kind == "jobs" and bool(left or (folder.parent / "painted").exists()),
+        # A plan lists the jobs that cannot be done, and ends with 1.
+        "no single error line": len(errors) != (status == 2 or (status == 1 and kind != "jobs")),
     }
     return outcome, ", ".join(name for name, holds in faults.items() if holds)
 
 
-def fuzz(cases: int, seed: int, out: Path) -> list[Case]:
+def fuzz(cases: int, seed: int, out: Path, kinds: Sequence[str] = KINDS) -> list[Case]:
     """Damaged files one after the other; those at fault are kept in `out`."""
     sound, chance = make_files(out / "sound"), random.Random(seed)
     ShotDetector()  # imports the rest
     everything = [path for files in sound.values() for path in files]
     done = []
     for number in range(cases):
-        kind = chance.choice(("clip", "clip", "painting", "weights"))
-        damage = chance.choice(list(DAMAGES))
+        kind = chance.choice(kinds)
+        damages = EXCHANGE if kind == "jobs" and chance.random() < 0.5 else DAMAGES
+        damage = chance.choice(list(damages))
         whole = chance.choice(sound[kind])
         other = chance.choice(everything).read_bytes()
         file = out / f"{number:04}{whole.suffix}"
-        file.write_bytes(DAMAGES[damage](whole.read_bytes(), other, chance))
+        file.write_bytes(damages[damage](whole.read_bytes(), other, chance))
         folder = out / f"{number:04}"
         folder.mkdir()
         case = Case(kind, damage, file, *run_case(kind, file, sound, folder))
@@ -238,10 +290,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=set(KINDS), default=KINDS)
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir(), "vidstyle-fuzz"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True)
-    done = fuzz(asked.cases, asked.seed, asked.out)
+    done = fuzz(asked.cases, asked.seed, asked.out, asked.kinds)
     at_fault = sum(bool(case.fault) for case in done)
     print(f"\n{table(done)}\n\n{len(done)} cases, {at_fault} at fault")
     sys.exit(at_fault > 0)

@@ -1,6 +1,7 @@
-"""Kills renders at random moments and looks whether the same command still makes the same bytes.
+r"""Kills renders at random moments and looks whether the same command still makes the same bytes.
 
-    python -m tests.bench.kills --style scream.jpg --kills 5 clip.mp4 "cuts.mp4 --start 1.5"
+    python -m tests.bench.kills --style scream.jpg --kills 5 clip.mp4 "cuts.mp4 --start 1.5" \
+        "shot.%04d.png --fps 24 -o a.%04d.png"
 
 Each clip may bring options of its own. The first kill of each may come at any time, the others once
 the work folder is there. A piece is closed every PIECE seconds here, not 60, so that kills come
@@ -29,9 +30,15 @@ RUN = (
 HEADER = "| command | killed while | frames kept | bytes equal | left |\n|---|---|---|---|---|"
 
 
-def start(folder: Path, options: list[str]) -> subprocess.Popen[str]:
-    line = [sys.executable, "-c", RUN, str(PIECE), "run", *options]
-    return subprocess.Popen(line, cwd=folder, stderr=subprocess.PIPE, text=True)
+def start(
+    folder: Path, options: list[str], piece: float | None = PIECE, command: str = "run"
+) -> subprocess.Popen[str]:
+    """The command as anybody starts it where `piece` is `None`."""
+    entry = ["-m", "vidstyle"] if piece is None else ["-c", RUN, str(piece)]
+    line = [sys.executable, *entry, command, *options]
+    return subprocess.Popen(
+        line, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def wait_for_work(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -39,8 +46,13 @@ def wait_for_work(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def render(folder: Path, options: list[str]) -> tuple[bytes, str, tuple[float, float]]:
-    """The finished file's bytes, what was said, and seconds: to the work folder and from there."""
+def results(folder: Path) -> dict[str, bytes]:
+    """What lies under final names, several files where it is an image sequence."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name[0] != "."}
+
+
+def render(folder: Path, options: list[str]) -> tuple[dict[str, bytes], str, tuple[float, float]]:
+    """The finished files, what was said, and seconds: to the work folder and from there."""
     begun = time.perf_counter()
     process = start(folder, options)
     wait_for_work(folder, process)
@@ -48,12 +60,13 @@ def render(folder: Path, options: list[str]) -> tuple[bytes, str, tuple[float, f
     _, said = process.communicate()
     if process.returncode:
         raise SystemExit(f"{shlex.join(options)}: {said}")
-    (made,) = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return made.read_bytes(), said, (working - begun, time.perf_counter() - working)
+    return results(folder), said, (working - begun, time.perf_counter() - working)
 
 
-def kill_once(options: list[str], moment: float, working: bool) -> tuple[bytes, int, str] | None:
-    """Bytes of the run after a kill, frames it did not have to make, and what it left behind.
+def kill_once(
+    options: list[str], moment: float, working: bool
+) -> tuple[dict[str, bytes], int, str] | None:
+    """Files of the run after a kill, frames it did not have to make, and what it left behind.
 
     `None` where the run was done by then.
     """
@@ -65,7 +78,7 @@ def kill_once(options: list[str], moment: float, working: bool) -> tuple[bytes, 
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if [entry for entry in os.listdir(folder) if not entry.startswith(".")]:
+        if results(folder):
             return None
         made, said, _ = render(folder, options)
         kept = re.search(r"going on after (\d+)", said)

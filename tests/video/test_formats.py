@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -286,6 +287,22 @@ def test_a_sequence_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "o.0002.png").read_bytes() != before
     names = sorted(entry.name for entry in tmp_path.iterdir())
     assert names == ["o.0001.png", "o.0002.png", "o.0003.png", "shot.0001.png", "shot.0002.png"]
+
+
+def test_a_sequence_stopped_while_it_gets_its_names_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, replace = sequence(tmp_path, [1, 2, 3]), os.replace
+
+    def stopped(made: Path, final: Path) -> None:
+        if final.name == "o.0003.png":
+            raise KeyboardInterrupt
+        replace(made, final)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _copy_sequence(source, tmp_path / "o.%04d.png", OutputSettings())
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None:

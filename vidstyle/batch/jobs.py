@@ -170,7 +170,7 @@ class _Asked:
             raise self._error("style", "name a painting's file, or a list of them to blend")
         paths = tuple(folder / name for name in names)
         for path in paths:
-            if not path.is_file():
+            if not os.path.isfile(path):  # unlike pathlib's, also for what is no name at all
                 raise self._error("style", f"{path}: no such file; check the path")
         return paths
 
@@ -179,13 +179,14 @@ class _Asked:
             raise self._error("clip", "missing; name a clip, or several as shots/*.mp4")
         path = folder / self._entries["clip"]
         sequence = ImageSequence.of(path)
-        if path.is_file() or (sequence is not None and sequence.numbers()):
+        if os.path.isfile(path) or (sequence is not None and sequence.numbers()):
             return [path]
         pattern = os.path.join(glob.escape(str(folder)), self._entries["clip"])
-        found = sorted(map(Path, glob.glob(pattern, recursive=True)))
-        if not any(clip.is_file() for clip in found):
+        names = glob.glob(pattern, recursive=True)
+        found = sorted(Path(name) for name in names if os.path.isfile(name))
+        if not found:
             raise self._error("clip", f"{path}: no such file; check the path")
-        return [clip for clip in found if clip.is_file()]
+        return found
 
     def _settings(self, folder: Path) -> RenderSettings:
         options = {

@@ -109,13 +109,23 @@ class PartialSequence:
     def commit(self) -> None:
         """Bring the finished files to disk, then give each its name."""
         made, final = ImageSequence(self.path), ImageSequence(self.target)
-        for number in made.numbers():
+        numbers = made.numbers()
+        for number in numbers:
             sync_file(made.file(number))
         check_sequence_target(self.target, self.overwrite)
-        for number in made.numbers():
-            os.replace(made.file(number), final.file(number))
+        try:
+            for number in numbers:
+                os.replace(made.file(number), final.file(number))
+        except BaseException:
+            self._take_back(final.file(number) for number in numbers)
+            raise
         self.hidden.rmdir()
         sync_folder(self.target.parent)
+
+    def _take_back(self, named: Iterable[Path]) -> None:
+        if not self.overwrite:  # else some may be older ones
+            for path in named:
+                path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         shutil.rmtree(self.hidden, ignore_errors=True)

@@ -1,0 +1,149 @@
+"""Stops renders by Ctrl-C and SIGTERM at every stage, and runs the same command again.
+
+    python -m tests.bench.stops clip.mp4 --style scream.jpg
+
+One table: how long the end took, what was said, and whether the same command gave the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.kills import render, results, start
+
+Ready = Callable[[Path], bool]
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+HEADER = (
+    "| stage | signal | status | seconds to the end | said | partial files left | frames kept "
+    "| bytes equal |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+def frames_stored(frames: int) -> Ready:
+    return lambda folder: len(list(folder.glob("**/.*.work-*/*.npz"))) >= frames
+
+
+def begun(folder: Path) -> bool:
+    return bool(list(folder.glob(".*.work-*/unfinished")))
+
+
+def measured(folder: Path) -> bool:
+    there = bool(results(folder)) and not list(folder.glob(".*"))
+    time.sleep(there)  # it begins after the render's last words
+    return there
+
+
+def both_at_work(folder: Path) -> bool:
+    return len(list(folder.glob("jobs/.*.work-*/piece.partial"))) == 2
+
+
+def wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+    while process.poll() is None and not ready():
+        time.sleep(0.002)
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, float, str]:
+    """Exit status, seconds and last line said. All its processes hear it, as from a terminal."""
+    begun = time.monotonic()
+    os.killpg(process.pid, number)
+    _, said = process.communicate()
+    return process.returncode, time.monotonic() - begun, (said.splitlines() or ["(nothing)"])[-1]
+
+
+def row(stage: str, number: signal.Signals, ended: tuple[int, float, str], *more: object) -> str:
+    status, seconds, said = ended
+    cells = [stage, number.name, status, f"{seconds:.1f}", re.sub(r"/[^ :;]*/", "", said), *more]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def partials(folder: Path) -> int:
+    return len([path for path in folder.glob("**/*partial*")])
+
+
+def stop_run(
+    stage: str, ready: Ready | float, number: signal.Signals, options: list[str], whole: dict
+) -> str:
+    """`ready` may be seconds from the start."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if isinstance(ready, float):
+            process = start(folder, options, piece=None)
+            time.sleep(ready)
+        else:
+            process = start(folder, options, piece=0)
+            wait(process, lambda: ready(folder))
+        ended, left = stop(process, number), partials(folder)
+        made, again = results(folder), ""
+        if not made:
+            made, again, _ = render(folder, options)
+            made.pop("report.json", None)
+    kept = re.search(r"going on after (\d+)", again)
+    same = "yes" if made == whole else "NO"
+    return row(stage, number, ended, left, kept[1] if kept else 0, same)
+
+
+def stop_batch(number: signal.Signals, clip: str, style: str, options: list[str]) -> str:
+    """Two jobs on two workers; the bytes are those of a batch that nobody stopped."""
+    pairs = zip(options[::2], options[1::2], strict=True)
+    settings = "\n".join(f"{key.lstrip('-')} = {value}" for key, value in pairs)
+    text = f'[defaults]\nstyle = "{style}"\n{settings}\n'
+    text += "".join(f'[[job]]\nclip = "{clip}"\nname = "{name}.mp4"\n' for name in "ab")
+    line = ["jobs.toml", "--workers", "2"]
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        for folder in (one, other):
+            Path(folder, "jobs.toml").write_text(text)
+        start(Path(one), line, None, "batch").communicate()
+        process = start(Path(other), line, None, "batch")
+        wait(process, lambda: both_at_work(Path(other)))
+        ended, left = stop(process, number), partials(Path(other))
+        _, again = start(Path(other), line, None, "batch").communicate()
+        whole, made = (
+            [Path(folder, "jobs", f"{name}.mp4").read_bytes() for name in "ab"]
+            for folder in (one, other)
+        )
+    kept = " and ".join(re.findall(r"going on after frame (\d+)", again))
+    return row("batch", number, ended, left, kept, "yes" if made == whole else "NO")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--style", required=True, type=Path)
+    parser.add_argument("--options", default="--size 96 --first-steps 20 --steps 2 --duration 0.7")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & makes deaf to it
+    clip, style = str(asked.clip.resolve()), str(asked.style.resolve())
+    own = shlex.split(asked.options)
+    options = [clip, "--style", style, *own]
+    with tempfile.TemporaryDirectory() as name:
+        whole, said, (loading, _) = render(Path(name), options)
+    frames = int(re.findall(r"(\d+) frames in", said)[0])
+    stages: dict[str, Ready | float] = {
+        "Python starts": 0.1 * loading,
+        "loading": 0.5 * loading,
+        "loading, late": 0.9 * loading,
+        "first frame": begun,
+        "later frames": frames_stored(3),
+        "encoding's end": frames_stored(frames),
+        "measuring": measured,
+    }
+    print(HEADER, flush=True)
+    for stage, ready in stages.items():
+        line = [*options, "--report", "report.json"] if stage == "measuring" else options
+        for number in NUMBERS:
+            print(stop_run(stage, ready, number, line, whole), flush=True)
+    for number in NUMBERS:
+        print(stop_batch(number, clip, style, own), flush=True)
+
+
+if __name__ == "__main__":
+    main()
