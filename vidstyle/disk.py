@@ -52,13 +52,16 @@ def identity(value: object) -> str:
 
 
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """A failure to write finished work into `folder`, as an `EncodeError`."""
+def disk_errors(folder: Path, elsewhere: str = "--work-dir") -> Iterator[None]:
+    """A failure to write finished work into `folder`, as an `EncodeError`.
+
+    `elsewhere` is the option that would put it on another disk.
+    """
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else f"could not be written ({error.strerror})"
         raise EncodeError(
-            f"{folder}: {reason}; free some space, or name another folder with --work-dir"
+            f"{folder}: {reason}; free some space, or name another folder with {elsewhere}"
         ) from error

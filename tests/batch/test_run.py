@@ -15,7 +15,7 @@ from vidstyle.batch.jobs import read_jobs
 from vidstyle.batch.ledger import Ledger
 from vidstyle.batch.run import Summary, run_batch
 from vidstyle.batch.work import Begun
-from vidstyle.errors import OutputError
+from vidstyle.errors import EncodeError, OutputError
 
 ALL = '[[job]]\nclip = "shots/*.mp4"\nduration = 0.05\n'
 
@@ -113,3 +113,21 @@ def test_one_batch_at_a_time(folder: Path) -> None:
     with Ledger(job_file.out).held(), pytest.raises(OutputError, match="another batch is at work"):
         run_batch(job_file, Here())
     assert FileLock(job_file.out / ".vidstyle-batch" / "lock").acquire(blocking=False)
+
+
+def test_a_folder_that_cannot_be_made_is_named(folder: Path) -> None:
+    (folder / "night").write_text("a file")
+    with pytest.raises(OutputError, match=r"night: cannot be made .*name another folder with out"):
+        carry_out(folder)
+
+
+def test_a_full_disk_is_said(folder: Path) -> None:
+    """/dev/full takes nothing, as a full disk does."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    job = read_jobs(write_jobs(folder, ALL)).jobs[0]
+    ledger = Ledger(folder / "night")
+    with ledger.held():
+        ledger._path = Path("/dev/full")
+        with pytest.raises(EncodeError, match=r"the disk is full; free some space.*with out"):
+            ledger.begin(job)

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from vidstyle import __version__
 from vidstyle.batch.jobs import Job
-from vidstyle.disk import file_digest, identity
+from vidstyle.disk import disk_errors, file_digest, identity
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 
@@ -97,14 +97,17 @@ class Ledger:
             outcome = replace(outcome, digest=earlier.digest)  # the older result is still ours
         self._outcomes[self._name(job)] = outcome
         line = json.dumps({"result": self._name(job), **asdict(outcome)})
-        with self._path.open("a", encoding="utf-8") as file:
+        with (
+            disk_errors(self._folder, elsewhere="out"),
+            self._path.open("a", encoding="utf-8") as file,
+        ):
             file.write(f"{line}\n")
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Alone in the folder, which is made. Raises `OutputError` where that cannot be."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             with FileLock(self._folder / "lock").acquire(blocking=False):
                 self._end_line()
                 self._outcomes = dict(self._read())
@@ -113,6 +116,14 @@ class Ledger:
             raise OutputError(
                 f"{self._out}: another batch is at work there; wait for it, or name another out"
             ) from None
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self._out}: cannot be made ({error.strerror}); name another folder with out"
+            ) from error
 
     def _name(self, job: Job) -> str:
         return str(job.target.relative_to(self._out))
