@@ -183,7 +183,7 @@ def test_out_of_memory(
     tmp_path: Path,
     failure: Exception,
 ) -> None:
-    def fail(self: object, image: np.ndarray) -> np.ndarray:
+    def fail(*arguments: object) -> np.ndarray:
         raise failure
 
     monkeypatch.setattr("vidstyle.stylize.OptimizingStyler.next_frame", fail)

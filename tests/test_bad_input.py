@@ -278,7 +278,7 @@ def test_weights_that_cannot_be_fetched(
 def test_out_of_memory_is_one_line(
     vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch
 ) -> None:
-    def fail(self: object, image: object) -> None:
+    def fail(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nAnd more.")
 
     monkeypatch.setattr("vidstyle.stylize.OptimizingStyler.next_frame", fail)
@@ -290,7 +290,7 @@ def test_out_of_memory_is_one_line(
 def test_a_bug_of_ours_is_one_line_and_with_v_a_traceback(
     vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch
 ) -> None:
-    def fail(self: object, image: object) -> None:
+    def fail(*arguments: object) -> None:
         raise ZeroDivisionError("planted\nin two lines")
 
     monkeypatch.setattr("vidstyle.stylize.OptimizingStyler.next_frame", fail)

@@ -30,7 +30,10 @@ class Adder:
     def start_shot(self) -> None:
         self.sum = torch.zeros(4, 6, 3)
 
-    def next_frame(self, image: np.ndarray) -> np.ndarray:
+    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
+        raise AssertionError("these shots are gone over once")
+
+    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
         self.made += 1
         self.sum = (self.sum + torch.from_numpy(image)) % 1
         return self.sum.numpy()
