@@ -8,17 +8,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from vidstyle.errors import InputError
 from vidstyle.features import load_features
 from vidstyle.features.distill import main
-from vidstyle.features.vgg import BLOCKS
+from vidstyle.features.vgg import BLOCKS, which_vgg
 
 
-@pytest.fixture
-def lesson(tmp_path):
-    """A teacher with random weights, two pictures to teach on."""
+def random_teacher(name: str, blocks: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     state, index, wide_in = {}, 0, 3
-    for block in BLOCKS["vgg19"][:3]:
+    for block in BLOCKS[name][:blocks]:
         for wide in block:
             spread = (2 / (wide_in * 9)) ** 0.5
             weight = torch.randn(wide, wide_in, 3, 3, generator=generator) * spread
@@ -26,7 +25,13 @@ def lesson(tmp_path):
             state[f"features.{index}.bias"] = torch.zeros(wide)
             index, wide_in = index + 2, wide
         index += 1
-    save_file(state, tmp_path / "teacher.safetensors")
+    return state
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """A teacher with random weights, two pictures to teach on."""
+    save_file(random_teacher("vgg19", 3), tmp_path / "teacher.safetensors")
     photos = tmp_path / "photos"
     photos.mkdir()
     for seed in range(2):
@@ -86,3 +91,28 @@ def test_a_folder_without_photographs_is_named(lesson, monkeypatch):
         photo.unlink()
     with pytest.raises(SystemExit, match="photos"):
         teach(lesson, "a.safetensors", monkeypatch)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_teacher_is_known_by_its_shapes(name):
+    assert which_vgg(random_teacher(name, 4)) == name
+    broken = random_teacher(name, 2) | {"features.0.weight": torch.zeros(32, 3, 3, 3)}
+    with pytest.raises(InputError, match="not the weights of a VGG"):
+        which_vgg(broken)
+
+
+def test_another_teacher_teaches_a_deeper_student(lesson, monkeypatch):
+    save_file(random_teacher("vgg16", 4), lesson / "teacher.safetensors")
+    deeper = ["--layer-steps", "1", "--steps", "1", "--down-to", "relu4_1"]
+    state = teach(lesson, "deep.safetensors", monkeypatch, *deeper)
+    net = load_features("lite", lesson / "deep.safetensors")
+    assert net.style_taps == ("relu1_1", "relu2_1", "relu3_1", "relu3_3", "relu4_1")
+    assert net.content_tap == "relu3_2" and net.least_side == 16
+    found = net(torch.rand(1, 3, 64, 48), net.style_taps)
+    assert found["relu4_1"].shape == (1, 512, 8, 6) and "steps.relu3_4.0.weight" not in state
+
+
+def test_a_layer_that_the_teacher_lacks_is_named(lesson, monkeypatch):
+    for layer in ("relu4_1", "relu2_1", "conv3_2"):
+        with pytest.raises(SystemExit, match=rf"--down-to {layer}: .* ends with relu3_4"):
+            teach(lesson, "a.safetensors", monkeypatch, "--down-to", layer)

@@ -8,13 +8,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision import models
 
+from tests.core.teacher_features import STORED, seen_by
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import FEATURES, load_features
-from vidstyle.features.lite import LAYERS, build_lite, shipped_weights
+from vidstyle.features.lite import (
+    LAYERS,
+    build_lite,
+    default_taps,
+    names_of,
+    shipped_weights,
+)
+from vidstyle.features.taps import steps_in_use
 from vidstyle.features.vgg import step_names
 from vidstyle.weights import cached_file, fetch_weights
 
@@ -45,7 +53,7 @@ def test_lite_is_the_default_small_frozen_and_quiet():
     size = sum(value.numel() * 2 for value in shipped_weights().values())
     assert size <= 2 * 2**20
     features = net(picture(), [*net.style_taps, net.content_tap])
-    widths = {name: wide for name, _, wide in LAYERS}
+    widths = {layer.name: layer.wide_out for layer in LAYERS}
     for tap, values in features.items():
         assert values.shape[1] == widths[tap] and torch.isfinite(values).all() and values.max() > 0
 
@@ -216,7 +224,8 @@ def test_the_least_side_leaves_two_pixels_at_the_deepest_tap(layer, least):
 
 
 def test_lite_loads_weights_that_were_taught_elsewhere(tmp_path):
-    other = build_lite()
+    names = names_of(shipped_weights())
+    other = build_lite(steps_in_use(names, *default_taps(names)), *default_taps(names))
     path = tmp_path / "mine.safetensors"
     save_file(other.state_dict(), path)
     found = load_features("lite", path)(picture(), ["relu3_4"])["relu3_4"]
@@ -250,3 +259,15 @@ def test_lite_agrees_with_its_teacher():
         scale = (own * truth).sum() / own.square().sum()
         error = (scale * own - truth).square().sum() / truth.square().sum()
         assert error < 0.12, f"{tap}: {error:.3f}"
+
+
+def test_lite_sees_what_its_teacher_saw():
+    """Relative squared error of features on the sample painting, which it was not taught on."""
+    limits = {"relu1_1": 0.005, "relu2_1": 0.03, "relu3_1": 0.07, "relu3_4": 0.06}
+    truth, own = load_file(STORED), seen_by(load_features())
+    for tap, limit in limits.items():
+        expected = truth[tap].float()
+        # lite's features are in units of the teacher's mean size over photographs.
+        scale = (own[tap] * expected).sum() / own[tap].square().sum()
+        error = (scale * own[tap] - expected).square().sum() / expected.square().sum()
+        assert error < limit, f"{tap}: {error:.4f}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import lite, vgg
-from vidstyle.features.taps import TapNet, check_taps
+from vidstyle.features.taps import TapNet, check_taps, steps_in_use
 from vidstyle.weights import cached_file, fetch_weights, read_weights
 
 if TYPE_CHECKING:
@@ -22,19 +22,24 @@ Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
 
 
 def _load_lite(weights: Path | None, style_taps: Sequence[str], content_tap: str | None) -> TapNet:
-    style, content = tuple(style_taps) or lite.STYLE_TAPS, content_tap or lite.CONTENT_TAP
-    check_taps("lite", (name for name, *_ in lite.LAYERS), style, content)
-    net = lite.build_lite(style, content)
     state = read_weights(weights) if weights else lite.shipped_weights()
+    foreign = InputError(
+        f"{weights or 'lite.safetensors'}: not weights of lite down to these layers; make "
+        "some with python -m vidstyle.features.distill"
+    )
+    names = lite.names_of(state)
+    usual = lite.default_taps(names)
+    style, content = tuple(style_taps) or usual.style, content_tap or usual.content
+    if "relu1_1" not in names or not content:
+        raise foreign
+    check_taps("lite", names, style, content)
+    net = lite.build_lite(steps_in_use(names, style, content), style, content)
     try:
         missing = net.load_state_dict(state, strict=False).missing_keys
     except RuntimeError:  # shapes that do not fit
         missing = ["all"]
     if missing:
-        raise InputError(
-            f"{weights or 'lite.safetensors'}: not weights of lite down to these layers; make "
-            "some with python -m vidstyle.features.distill"
-        )
+        raise foreign
     return net
 
 

@@ -1,4 +1,4 @@
-"""Teaches `lite` from a VGG-19: python -m vidstyle.features.distill --teacher vgg19.safetensors …
+"""Teaches `lite` from a VGG: python -m vidstyle.features.distill --teacher vgg19.safetensors …
 
 First layer by layer: each student layer gets the teacher's features before it and regresses the
 teacher's features after it. Then end to end, on photographs and on pictures from the optimisation
@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidstyle.features.lite import CONTENT_TAP, LAYERS, STYLE_TAPS, build_lite
-from vidstyle.features.taps import TapNet
-from vidstyle.features.vgg import build_vgg
+from vidstyle.errors import SettingsError, VidstyleError
+from vidstyle.features.lite import build_lite, default_taps, layers_in
+from vidstyle.features.taps import TapNet, steps_in_use
+from vidstyle.features.vgg import build_vgg, deepest_relu, step_names, which_vgg
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
 from vidstyle.weights import read_weights
 
-TAPS = tuple(name for name, wide_in, _ in LAYERS if wide_in)
 CROP = 128  # pixels: relu3_4 sees 52, so most of a crop is free of the border
 PHOTO_SIDE = 1024  # photographs are kept at this long side
 POOL_SIZE, POOL_LIFE = 32, 60  # pictures under optimisation, and steps until one is replaced
@@ -122,22 +122,30 @@ class PicturePool:
 
 
 class Distillation:
-    """Teacher, student and the sizes that bring every layer's features to unit root mean square."""
+    """Teacher, student and the sizes that bring every layer's features to unit root mean square.
+
+    The student has every layer that the teacher has too.
+    """
 
     def __init__(self, teacher: TapNet, photographs: Photographs) -> None:
         self.teacher, self.photographs = teacher, photographs
-        self.student = build_lite(TAPS, TAPS[-1]).to(memory_format=torch.channels_last)
+        names = list(teacher.steps)
+        self.taps = [
+            name for name in (layer.name for layer in layers_in(names)) if name.startswith("relu")
+        ]
+        student = build_lite(names, *default_taps(names))
+        self.student = student.to(memory_format=torch.channels_last)
         self.rms = self._measure_rms()
 
     @torch.no_grad()
     def _measure_rms(self) -> dict[str, float]:
-        features = self.teacher(self.photographs.crops(32), TAPS)
+        features = self.teacher(self.photographs.crops(32), self.taps)
         return {tap: float(f.square().mean().sqrt()) for tap, f in features.items()}
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> dict[str, Tensor]:
         images = images.contiguous(memory_format=torch.channels_last)
-        return {tap: f / self.rms[tap] for tap, f in self.teacher(images, TAPS).items()}
+        return {tap: f / self.rms[tap] for tap, f in self.teacher(images, self.taps).items()}
 
     def layer_loss(self, count: int) -> Tensor:
         """Every layer alone, from the teacher's features before it."""
@@ -155,8 +163,8 @@ class Distillation:
     def end_to_end_loss(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
         """All taps' features and the style taps' Gram matrices, relative to the teacher's."""
         truth = self.teach(images)
-        loss = sum((content_loss(features[t], truth[t]) for t in TAPS), torch.zeros(()))
-        for tap in STYLE_TAPS:
+        loss = sum((content_loss(f, truth[tap]) for tap, f in features.items()), torch.zeros(()))
+        for tap in self.student.style_taps:
             loss = loss + gram_loss(gram_matrix(features[tap]), gram_matrix(truth[tap]))
         return loss / len(images)
 
@@ -169,12 +177,13 @@ def style_gradient(
     indices: Tensor,
 ) -> Tensor:
     """What the optimiser would follow for the pool's pictures, through the student as it is."""
+    taps, deep = student.style_taps, student.content_tap
     with torch.no_grad():
-        style = student(pool.style[indices], STYLE_TAPS)
-        content = student(pool.content[indices], [CONTENT_TAP])[CONTENT_TAP]
+        style = student(pool.style[indices], taps)
+        content = student(pool.content[indices], [deep])[deep]
     mine = {tap: f[-len(indices) :] for tap, f in features.items()}
-    loss = 0.3 * content_loss(mine[CONTENT_TAP], content)
-    for tap in STYLE_TAPS:
+    loss = 0.3 * content_loss(mine[deep], content)
+    for tap in taps:
         loss = loss + gram_loss(gram_matrix(mine[tap]), gram_matrix(style[tap]))
     return torch.autograd.grad(loss, image, retain_graph=True)[0][-len(indices) :]
 
@@ -190,7 +199,7 @@ def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
         indices = pool.pick(count)
         images = torch.cat([work.photographs.crops(count), pool.image[indices]])
         images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
-        features = work.student(images, TAPS)
+        features = work.student(images, work.taps)
         gradient = style_gradient(work.student, features, images, pool, indices)
         total = work.end_to_end_loss(images.detach(), features)
         pool.advance(indices, gradient)
@@ -217,6 +226,21 @@ def run_phase(
         yield step, loss.item()
 
 
+def load_teacher(path: Path, down_to: str | None) -> TapNet:
+    """Its layers down to the one named, else as far as the shipped `lite` goes."""
+    weights = read_weights(path)
+    name = which_vgg(weights)
+    reached = steps_in_use(step_names(name), [], deepest_relu(name, weights))
+    choices = [step for step in reached if step.startswith("relu") and step[4] >= "3"]
+    deepest = down_to or max((step for step in choices if step[4] == "3"), default=None)
+    if deepest not in choices:
+        raise SettingsError(
+            f"--down-to {deepest}: must be a relu of the third block or a deeper one, and {path} "
+            f"ends with {reached[-1]}"
+        )
+    return build_vgg(name, weights, [deepest], deepest)
+
+
 def save(student: TapNet, rms: dict[str, float], path: Path) -> None:
     state = {name: value.half().contiguous() for name, value in student.state_dict().items()}
     partial = path.with_suffix(".partial")
@@ -228,7 +252,7 @@ def distill(arguments: argparse.Namespace) -> None:
     """Runs both phases, saving every 250 steps, so that a stopped lesson still leaves a file."""
     torch.manual_seed(arguments.seed)
     generator = torch.Generator().manual_seed(arguments.seed)
-    teacher = build_vgg("vgg19", read_weights(arguments.teacher), TAPS, TAPS[-1]).frozen()
+    teacher = load_teacher(arguments.teacher, arguments.down_to).frozen()
     photographs = Photographs(arguments.photos, generator)
     work = Distillation(teacher.to(memory_format=torch.channels_last), photographs)
     if arguments.start:
@@ -250,7 +274,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m vidstyle.features.distill", description=__doc__
     )
-    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19 state dict")
+    parser.add_argument("--teacher", type=Path, required=True, help="state dict of any VGG")
+    parser.add_argument(
+        "--down-to", help="deepest layer, e.g. relu4_1; else the third block's last"
+    )
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
     parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")
     parser.add_argument("--start", type=Path, help="weights to start from instead of random ones")
@@ -259,7 +286,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="end-to-end learning rate")
     parser.add_argument("--crops", type=int, default=2, help="of each kind, a step")
     parser.add_argument("--seed", type=int, default=0)
-    distill(parser.parse_args())
+    try:
+        distill(parser.parse_args())
+    except VidstyleError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""VGG-16 and VGG-19 (Simonyan, Zisserman 2015) up to whatever layer is asked for.
+"""VGGs (Simonyan, Zisserman 2015) up to whatever layer is asked for.
 
 Pooling is by average, as Gatys, Ecker and Bethge (2016) advise for style.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,12 @@ from vidstyle.features.taps import TapNet, steps_in_use
 
 # Channels of each convolution, a block a row; a pool stands between blocks.
 BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "vgg11": ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
+    "vgg13": ((64,) * 2, (128,) * 2, (256,) * 2, (512,) * 2, (512,) * 2),
     "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
     "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
 }
+_IS_WEIGHT = re.compile(r"features\.\d+\.weight$")
 
 
 def step_names(name: str) -> list[str]:
@@ -29,6 +33,26 @@ def step_names(name: str) -> list[str]:
             names += [f"conv{block}_{layer}", f"relu{block}_{layer}"]
         names.append(f"pool{block}")
     return names
+
+
+def which_vgg(weights: Mapping[str, Tensor]) -> str:
+    """The deepest VGG whose first convolutions these are. Raises `InputError` if none's."""
+    given = {key: tuple(value.shape) for key, value in weights.items() if _IS_WEIGHT.match(key)}
+    for name in reversed(BLOCKS):
+        widths, expected = pairwise((3, *chain(*BLOCKS[name]))), {}
+        for index, step in enumerate(step_names(name)):
+            if step.startswith("conv"):
+                wide_in, wide_out = next(widths)
+                expected[f"features.{index}.weight"] = (wide_out, wide_in, 3, 3)
+        if given and given == dict(islice(expected.items(), len(given))):
+            return name
+    raise InputError("not the weights of a VGG without batch normalisation: use torchvision's")
+
+
+def deepest_relu(name: str, weights: Mapping[str, Tensor]) -> str:
+    """The last layer that the weights reach."""
+    index = max(int(key.split(".")[1]) for key in weights if _IS_WEIGHT.match(key))
+    return step_names(name)[index + 1]
 
 
 def build_vgg(
