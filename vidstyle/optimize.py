@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss,
 from vidstyle.settings import StyleSettings
 
 BETAS = (0.9, 0.99)
+DEEP_EVERY = 2  # steps; tests/bench/results/README.md, "Looking deep"
 
 
 @dataclass(frozen=True)
@@ -104,19 +105,31 @@ class Optimizer:
 
     def loss(self, image: Tensor, goal: Goal) -> Tensor:
         """Style + content + total variation + temporal, weighted; float32 scalar."""
-        want, taps = self.settings, self.net.style_taps
         with self.compute.autocast():
-            features = self.net(image, {*taps, self.net.content_tap})
-        style = sum(gram_loss(gram_matrix(features[t]), goal.grams[t]) for t in taps)
-        total = want.style_weight * style
-        total = total + want.content_weight * content_loss(
-            features[self.net.content_tap], goal.content
-        )
+            features = self.net(image, {*self.net.style_taps, self.net.content_tap})
+        return self.feature_loss(features, goal) + self.pixel_loss(image, goal)
+
+    def feature_loss(self, features: Mapping[str, Tensor], goal: Goal) -> Tensor:
+        """Of the taps that `features` has."""
+        want, content = self.settings, self.net.content_tap
+        loss = torch.zeros((), device=goal.content.device)
+        for tap in self.net.style_taps:
+            if tap in features:
+                loss = loss + want.style_weight * gram_loss(
+                    gram_matrix(features[tap]), goal.grams[tap]
+                )
+        if content in features:
+            loss = loss + want.content_weight * content_loss(features[content], goal.content)
+        return loss
+
+    def pixel_loss(self, image: Tensor, goal: Goal) -> Tensor:
+        want = self.settings
+        loss = torch.zeros((), device=image.device)
         if want.tv_weight:
-            total = total + want.tv_weight * tv_loss(image)
+            loss = loss + want.tv_weight * tv_loss(image)
         if goal.carried is not None and goal.trust is not None and want.temporal_weight:
-            total = total + want.temporal_weight * temporal_loss(image, goal.carried, goal.trust)
-        return torch.as_tensor(total)
+            loss = loss + want.temporal_weight * temporal_loss(image, goal.carried, goal.trust)
+        return loss
 
     def descend(
         self,
@@ -131,13 +144,65 @@ class Optimizer:
         Gives the picture, in [0, 1], and Adam's moments to carry on.
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        adam = PixelAdam(image, moments)
+        adam, gradient = PixelAdam(image, moments), _Gradient(self, goal)
         for step, rate in enumerate(rates):
             adam.rate = rate
             image.grad = None
-            loss = self.loss(image, goal)
-            self.scaler.scale(loss).backward()
+            loss = gradient.backward(image)
             self.scaler.step(cast(torch.optim.Optimizer, adam))
             self.scaler.update()
-            on_step(step, loss.detach())
+            on_step(step, loss)
         return image.detach(), adam.moments
+
+
+class _Gradient:
+    """The loss's gradient to a picture; the deep taps' share of it is renewed at some steps only.
+
+    That share is two thirds of a step's work and changes slowly. It is kept where it enters the
+    last shallow tap, and reaches the picture through the shallow layers as they are now.
+    """
+
+    def __init__(self, work: Optimizer, goal: Goal) -> None:
+        self.work, self.goal = work, goal
+        self.shallow = work.net.shallow_taps()
+        self.steps = 0
+        self.deep: _Deep | None = None
+
+    def backward(self, image: Tensor) -> Tensor:
+        """Adds to `image.grad`, times the scaler's scale; gives the loss."""
+        work, goal = self.work, self.goal
+        if not self.shallow:
+            loss = work.loss(image, goal)
+            work.scaler.scale(loss).backward()
+            return loss.detach()
+        with work.compute.autocast():
+            features = work.net(image, self.shallow)
+        edge = features[self.shallow[-1]]
+        deep = self._deep_share(edge)
+        loss = work.feature_loss(features, goal) + work.pixel_loss(image, goal)
+        torch.autograd.backward([work.scaler.scale(loss), edge], [None, deep.gradient])
+        return loss.detach() + deep.loss
+
+    def _deep_share(self, edge: Tensor) -> _Deep:
+        scale = self.work.scaler.get_scale()  # falls where fp16 has overflown
+        if self.deep is None or self.steps % DEEP_EVERY == 0 or self.deep.scale != scale:
+            self.deep = self._look_deep(edge.detach().requires_grad_(), scale)
+        self.steps += 1
+        return self.deep
+
+    def _look_deep(self, edge: Tensor, scale: float) -> _Deep:
+        work, net = self.work, self.work.net
+        taps = {*net.style_taps, net.content_tap} - set(self.shallow)
+        with work.compute.autocast():
+            features = net.beyond(self.shallow[-1], edge, taps)
+        loss = work.feature_loss(features, self.goal)
+        (gradient,) = torch.autograd.grad(work.scaler.scale(loss), edge)
+        return _Deep(loss.detach(), gradient, scale)
+
+
+class _Deep(NamedTuple):
+    """The deep taps' loss, and its gradient to the last shallow tap, times the scaler's scale."""
+
+    loss: Tensor
+    gradient: Tensor
+    scale: float

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.toys import cpu, stripes, toy_net
+from tests.core.toys import cpu, deep_toy_net, stripes
 from vidstyle.images import to_tensor
-from vidstyle.optimize import Goal, Optimizer, PixelAdam
+from vidstyle.losses import gram_loss, gram_matrix
+from vidstyle.optimize import DEEP_EVERY, Goal, Optimizer, PixelAdam, _Gradient
 from vidstyle.settings import StyleSettings
 
 
 def optimizer(**weights: float) -> Optimizer:
-    return Optimizer(toy_net(), cpu(), StyleSettings(**weights))
+    return Optimizer(deep_toy_net(), cpu(), StyleSettings(**weights))
 
 
 def grey(level: float = 0.5) -> torch.Tensor:
@@ -111,6 +112,73 @@ def test_carried_moments_do_not_shake_a_picture_that_has_arrived():
     assert (warm - arrived).abs().mean() < 0.5 * (cold - arrived).abs().mean()
 
 
+def whole_gradient(work: Optimizer, image: torch.Tensor, goal: Goal) -> torch.Tensor:
+    image = image.clone().requires_grad_()
+    return torch.autograd.grad(work.loss(image, goal), image)[0]
+
+
+def noise(seed: int) -> torch.Tensor:
+    return torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_kept_deep_share_is_the_whole_gradient_where_nothing_has_moved():
+    """Learning rate 0: every step's first moment must follow from the one true gradient."""
+    work, start = optimizer(), noise(4)
+    goal = goal_of(work, noise(5))
+    truth, steps = whole_gradient(work, start, goal), 2 * DEEP_EVERY
+    _, (first, _) = work.descend(start, goal, [0.0] * steps)
+    assert torch.allclose(first, truth, rtol=1e-4, atol=1e-7)
+
+
+def test_the_deep_layers_are_run_at_every_second_step_and_the_shallow_ones_at_each():
+    work, runs = optimizer(), {"relu1_1": 0, "relu3_1": 0}
+    goal = goal_of(work, grey())
+
+    def count(tap: str) -> None:
+        runs[tap] += 1
+
+    for tap in runs:
+        work.net.steps[tap].register_forward_hook(lambda *_, tap=tap: count(tap))
+    work.descend(noise(6), goal, [0.02] * 5)
+    assert runs == {"relu1_1": 5, "relu3_1": -(-5 // DEEP_EVERY)}
+
+
+def test_a_kept_deep_share_follows_the_picture_through_the_shallow_layers():
+    """One step aside the deep share alone is the older one; the shallow losses are the new ones."""
+    work, seen = optimizer(content_weight=0.0, tv_weight=0.0), noise(7)
+    goal, gradient = goal_of(work, noise(8)), _Gradient(work, goal_of(work, noise(8)))
+    moved = (seen + 0.3 * noise(9)).clamp(0, 1)
+    shallow, deep = work.net.shallow_taps(), {"relu3_1"}
+    edge = work.net(seen, shallow)["relu2_1"].requires_grad_()
+    far = gram_loss(
+        gram_matrix(work.net.beyond("relu2_1", edge, deep)["relu3_1"]), goal.grams["relu3_1"]
+    )
+    (pull,) = torch.autograd.grad(far, edge)
+    image = moved.clone().requires_grad_()
+    features = work.net(image, shallow)
+    near = sum(gram_loss(gram_matrix(features[t]), goal.grams[t]) for t in shallow)
+    (want,) = torch.autograd.grad(near + (features["relu2_1"] * pull).sum(), image)
+    for picture in (seen, moved):
+        image = picture.clone().requires_grad_()
+        gradient.backward(image)
+    assert torch.allclose(image.grad, want, rtol=1e-4, atol=1e-8)
+    assert not torch.allclose(want, whole_gradient(work, moved, goal), rtol=1e-2)
+
+
+def test_a_fallen_scale_renews_the_deep_share():
+    """Else it would weigh twice as much as the rest."""
+    work, start = optimizer(), noise(10)
+    goal = goal_of(work, noise(11))
+    work.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    gradient = _Gradient(work, goal)
+    for scale in (8.0, 4.0):
+        work.scaler.load_state_dict({**work.scaler.state_dict(), "scale": scale})
+        image = start.clone().requires_grad_()
+        gradient.backward(image)
+        assert image.grad is not None
+        assert torch.allclose(image.grad / scale, whole_gradient(work, start, goal), rtol=1e-4)
+
+
 def test_scaled_gradients_arrive_unscaled(monkeypatch):
     """fp16's GradScaler, which a CPU can run too: the same picture as without it."""
     work, start = optimizer(), grey()
@@ -144,7 +212,7 @@ def test_cuda_precisions_agree_and_stay_finite(precision):
     from vidstyle.device import Compute
 
     compute = Compute(torch.device("cuda"), precision)
-    net = toy_net().to("cuda", memory_format=torch.channels_last)
+    net = deep_toy_net().to("cuda", memory_format=torch.channels_last)
     work = Optimizer(net, compute, StyleSettings())
     start = torch.rand(1, 3, 720, 1280, device="cuda")
     goal = Goal(work.grams(to_tensor(stripes(), "cuda")), work.content(start))

@@ -21,6 +21,17 @@ def toy_net() -> TapNet:
     return TapNet("toy", steps, ("relu1_1", "relu2_1"), "relu2_1").frozen()
 
 
+def deep_toy_net() -> TapNet:
+    """With a tap beyond the second pooling."""
+    torch.manual_seed(0)
+    steps = {
+        **dict(toy_net().steps.items()),
+        "pool2": nn.AvgPool2d(2),
+        "relu3_1": nn.Sequential(nn.Conv2d(12, 16, 3, padding=1), nn.ReLU()),
+    }
+    return TapNet("deep toy", steps, ("relu1_1", "relu2_1", "relu3_1"), "relu3_1").frozen()
+
+
 def cpu() -> Compute:
     return Compute(torch.device("cpu"), "fp32")
 
