@@ -381,11 +381,12 @@ def lines_of(
     each: float,
     *,
     quiet: bool = False,
+    passes: int = 1,
 ) -> list[str]:
     """What a render prints whose first frame takes 5 s and whose others take `each`."""
     now = [0.0]
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    with progress.ClipProgress(quiet, False, StyleSettings(steps=4)) as bar:
+    with progress.ClipProgress(quiet, False, StyleSettings(steps=4, passes=passes)) as bar:
         bar(started(frames))
         for index in range(done):
             now[0] = 5 + index * each
@@ -405,6 +406,16 @@ def test_lines_without_a_terminal(
         "shot 2, frame 36/48, 1.00 frames/s, 12.0 s left",
         "shot 2, frame 46/48, 1.00 frames/s, 2.0 s left",
         "warning: sound was left out",
+    ]
+
+
+def test_a_frame_is_done_when_it_has_been_through_all_passes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lines_of(capsys, monkeypatch, 24, 48, 1.0, passes=2)[1:4] == [
+        "shot 1, frame 3/24, 0.50 frames/s, 42.0 s left",
+        "shot 1, frame 8/24, 0.50 frames/s, 32.0 s left",
+        "shot 1, frame 13/24, 0.50 frames/s, 22.0 s left",
     ]
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,11 @@ class Resumable(Protocol):
 
     def start_shot(self) -> None: ...
 
-    def start_from(self, image: np.ndarray, result: np.ndarray) -> None: ...
+    def next_frame(self, image: np.ndarray) -> np.ndarray: ...
 
-    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray: ...
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None: ...
+
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray: ...
 
     def state(self) -> State:
         """Called after every frame: cheap, and not changed by the frames to come."""
@@ -68,12 +70,18 @@ class Checkpointed:
     def start_shot(self) -> None:
         self.styler.start_shot()
 
-    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
-        self.styler.start_from(image, result)
+    def next_frame(self, image: np.ndarray) -> np.ndarray:
+        return self._once(lambda: self.styler.next_frame(image))
 
-    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
+        self.styler.start_pass(image, result, backwards)
+
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        return self._once(lambda: self.styler.refine(image, earlier))
+
+    def _once(self, make: Callable[[], np.ndarray]) -> np.ndarray:
         if not self._left:
-            result = self.styler.next_frame(image, earlier)
+            result = make()
             self.work.add(result, self.styler.state())
             return result
         self._left -= 1
@@ -169,12 +177,14 @@ class Work:
     `EncodeError`.
     """
 
-    def __init__(self, parent: Path, name: str, picture: Facts, keep: bool = False) -> None:
+    def __init__(
+        self, parent: Path, name: str, picture: Facts, keep: bool = False, passes: int = 1
+    ) -> None:
         text = json.dumps({"format": FORMAT, **picture}, sort_keys=True, default=identity)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         self._stem = f".{name[:_LONGEST_NAME]}.work-"
         self.folder = parent / (self._stem + digest)
-        self.picture, self.keep = json.loads(text), keep
+        self.picture, self.keep, self.passes = json.loads(text), keep, passes
         self.pieces: list[Piece] = []
         self._record = _read_record(self.folder)
         self._open: _OpenPiece | None = None
@@ -186,8 +196,13 @@ class Work:
 
     @property
     def frames(self) -> int:
-        """Finished ones on disk."""
+        """Finished ones on disk: each counts once for every pass that it has been through."""
         return self.pieces[-1].end if self.pieces else 0
+
+    @property
+    def whole_frames(self) -> int:
+        """About so many have been through all passes."""
+        return self.frames // self.passes
 
     @contextmanager
     def held(self, choices: Facts, environment: Facts) -> Iterator[list[str]]:
@@ -204,7 +219,7 @@ class Work:
                 with suppress(EncodeError, ValueError):  # as far as it can be
                     self._close_piece()
                 if self.frames:
-                    error.add_note(f"the same command goes on after frame {self.frames}")
+                    error.add_note(f"the same command goes on after frame {self.whole_frames}")
                 raise
             if self.keep:
                 self._close_piece()
@@ -305,7 +320,9 @@ class Work:
         useless = [path for path in self.folder.glob("*.npz") if path not in found]
         for path in useless:
             path.replace(path.with_suffix(".damaged"))
-        said = f"{self.folder}: a damaged piece is set aside; going on after frame {self.frames}"
+        said = (
+            f"{self.folder}: a damaged piece is set aside; going on after frame {self.whole_frames}"
+        )
         return [said] if useless else []
 
     def _remove_unfinished(self) -> None:

@@ -15,7 +15,6 @@ from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss,
 from vidstyle.settings import StyleSettings
 
 BETAS = (0.9, 0.99)
-DEEP_EVERY = 2  # steps; tests/bench/results/README.md, "Looking deep"
 
 
 @dataclass(frozen=True)
@@ -137,14 +136,16 @@ class Optimizer:
         goal: Goal,
         rates: Sequence[Tensor | float],
         moments: Moments | None = None,
+        deep_every: int = 1,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
     ) -> tuple[Tensor, Moments]:
         """One Adam step a rate, from `start` (1, 3, H, W); a rate is a number or (1, 1, H, W).
 
-        Gives the picture, in [0, 1], and Adam's moments to carry on.
+        The deep taps are looked at in every `deep_every`-th step: the others cost a third. Gives
+        the picture, in [0, 1], and Adam's moments to carry on.
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        adam, gradient = PixelAdam(image, moments), _Gradient(self, goal)
+        adam, gradient = PixelAdam(image, moments), _Gradient(self, goal, deep_every)
         for step, rate in enumerate(rates):
             adam.rate = rate
             image.grad = None
@@ -162,8 +163,8 @@ class _Gradient:
     last shallow tap, and reaches the picture through the shallow layers as they are now.
     """
 
-    def __init__(self, work: Optimizer, goal: Goal) -> None:
-        self.work, self.goal = work, goal
+    def __init__(self, work: Optimizer, goal: Goal, deep_every: int) -> None:
+        self.work, self.goal, self.deep_every = work, goal, deep_every
         self.shallow = work.net.shallow_taps()
         self.steps = 0
         self.deep: _Deep | None = None
@@ -185,7 +186,7 @@ class _Gradient:
 
     def _deep_share(self, edge: Tensor) -> _Deep:
         scale = self.work.scaler.get_scale()  # falls where fp16 has overflown
-        if self.deep is None or self.steps % DEEP_EVERY == 0 or self.deep.scale != scale:
+        if self.deep is None or self.steps % self.deep_every == 0 or self.deep.scale != scale:
             self.deep = self._look_deep(edge.detach().requires_grad_(), scale)
         self.steps += 1
         return self.deep

@@ -2,13 +2,16 @@
 
 The first goes forward as ever. Each later one runs against the one before it, starts every frame
 between its own result and the neighbour's carried one, and holds it to that: what comes into view
-has then been painted already by the frames after it.
+has then been painted already by the frames after it. They go over a block of frames at a time, so
+that neither memory nor the wait for the first result grows with the shot.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -20,8 +23,14 @@ import numpy as np
 from vidstyle.disk import disk_errors
 from vidstyle.frame import Frame
 from vidstyle.images import from_levels, to_levels
+from vidstyle.settings import AHEAD, BLOCK
 
 OnFrame = Callable[[int, int], None]
+
+
+def waiting_frames(passes: int, loop: bool, frames: int) -> int:
+    """Pictures of a shot of so many `frames` that wait on disk at once at most."""
+    return 0 if passes == 1 else 2 * (frames if loop else min(frames, BLOCK + AHEAD + 1))
 
 
 class Refiner(Protocol):
@@ -29,23 +38,26 @@ class Refiner(Protocol):
 
     def start_shot(self) -> None: ...
 
-    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
-        """The frame that the next one follows, and what has been made of it."""
+    def next_frame(self, image: np.ndarray) -> np.ndarray: ...
+
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
+        """The frame that the next one to refine follows or precedes, and what is made of it."""
         ...
 
-    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
-        """`earlier` is the frame's result in the pass before."""
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        """`earlier` is what has been made of `image` so far."""
         ...
 
 
 class Spool:
-    """A shot's frames and their latest results in 16 bits, in a file that no crash leaves behind.
+    """A shot's last `capacity` frames and their latest results, in a file that no crash leaves.
 
-    Both are (H, W, 3) float32 in [0, 1]. A failure of the disk is an `EncodeError`.
+    Both are (H, W, 3) float32 in [0, 1], kept in 16 bits. A failure of the disk is an
+    `EncodeError`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.frames = 0
+    def __init__(self, folder: Path, capacity: int) -> None:
+        self.frames, self._capacity = 0, capacity
         self._folder, self._shape = folder, (0, 0, 0)
         with disk_errors(folder):
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed on exit)
@@ -64,31 +76,34 @@ class Spool:
     def add(self, image: np.ndarray, result: np.ndarray) -> None:
         self._shape = image.shape
         self.frames += 1
-        self._write(2 * self.frames - 2, image)
+        self._write(self.frames - 1, 0, image)
         self.replace(self.frames - 1, result)
 
     def replace(self, index: int, result: np.ndarray) -> None:
-        self._write(2 * index + 1, result)
+        self._write(index, 1, result)
 
     def source(self, index: int) -> np.ndarray:
-        return self._read(2 * index)
+        return self._read(index, 0)
 
     def result(self, index: int) -> np.ndarray:
-        return self._read(2 * index + 1)
+        return self._read(index, 1)
 
     @property
     def _bytes(self) -> int:
         return 2 * int(np.prod(self._shape))
 
-    def _write(self, slot: int, image: np.ndarray) -> None:
+    def _seek(self, index: int, half: int) -> None:
+        self._file.seek((2 * (index % self._capacity) + half) * self._bytes)
+
+    def _write(self, index: int, half: int, image: np.ndarray) -> None:
         with disk_errors(self._folder):
-            self._file.seek(slot * self._bytes)
+            self._seek(index, half)
             self._file.write(to_levels(image).tobytes())
             self._file.flush()
 
-    def _read(self, slot: int) -> np.ndarray:
+    def _read(self, index: int, half: int) -> np.ndarray:
         with disk_errors(self._folder):
-            self._file.seek(slot * self._bytes)
+            self._seek(index, half)
             levels = np.frombuffer(self._file.read(self._bytes), np.uint16)
         return from_levels(levels.reshape(self._shape))
 
@@ -103,40 +118,71 @@ def stylize_in_passes(
 ) -> Iterator[np.ndarray]:
     """(shot, frame) → the stylised pictures in the same order, (H, W, 3) float32 in [0, 1].
 
-    Holds no shot: frames wait in `folder`. With `loop` a clip of one shot meets its own end:
-    its first frame is held to its last one too. `on_frame` is told a shot and a frame's index
-    whenever one is done in any pass.
+    Frames wait in `folder`, a block at most; with `loop` all of a shot, since in a clip of one shot
+    its first frame is then held to its last one too. `on_frame` is told a shot and a frame's index
+    once for every pass.
     """
+    capacity = sys.maxsize if loop else AHEAD + BLOCK + 1  # one before a block is looked at too
     shots = groupby(frames, key=itemgetter(0))
     following = next(shots, None)
     while following is not None:
         shot, group = following
-        with Spool(folder) as spool:
+        with Spool(folder, capacity) as spool:
+            refining = _Refining(spool, styler, passes, partial(on_frame, shot))
             styler.start_shot()
-            indices = []
             for _, frame in group:
-                spool.add(frame.image, styler.next_frame(frame.image))
-                indices.append(frame.index)
-                on_frame(shot, frame.index)
+                refining.add(frame)
+                if not loop and refining.waiting == BLOCK + AHEAD:
+                    yield from refining.block(BLOCK)
             following = next(shots, None)
             circular = loop and shot == 0 and following is None
-            for number in range(2, passes + 1):
-                for place in _again(spool, styler, number % 2 == 0, circular):
-                    on_frame(shot, indices[place])
-            for place in range(spool.frames):
-                yield spool.result(place)
+            yield from refining.block(refining.waiting, circular)
 
 
-def _again(spool: Spool, styler: Refiner, backwards: bool, circular: bool) -> Iterator[int]:
-    """One more pass; gives the place of each frame when it is done."""
-    places = list(range(spool.frames))
-    if backwards:
-        places.reverse()
-    # In a circle the first follows the last; else it stays as the pass before has left it.
-    neighbour = places[-1] if circular else places[0]
-    styler.start_shot()
-    styler.start_from(spool.source(neighbour), spool.result(neighbour))
-    for place in places:
-        if place != neighbour or circular:
-            spool.replace(place, styler.next_frame(spool.source(place), spool.result(place)))
-        yield place
+class _Refining:
+    """One shot: the first pass frame by frame, the others by blocks."""
+
+    def __init__(
+        self, spool: Spool, styler: Refiner, passes: int, on_frame: Callable[[int], None]
+    ) -> None:
+        self.spool, self.styler, self.passes, self.on_frame = spool, styler, passes, on_frame
+        self.given = 0  # frames whose results are final
+        self.first_index = 0
+
+    @property
+    def waiting(self) -> int:
+        return self.spool.frames - self.given
+
+    def add(self, frame: Frame) -> None:
+        if not self.spool.frames:
+            self.first_index = frame.index
+        self.spool.add(frame.image, self.styler.next_frame(frame.image))
+        self.on_frame(frame.index)
+
+    def block(self, size: int, circular: bool = False) -> Iterator[np.ndarray]:
+        """The next `size` results; what waits beyond is refined too, and again with its own."""
+        places = range(self.given, self.spool.frames)
+        for number in range(2, self.passes + 1):
+            for place in self._again(places, number % 2 == 0, circular):
+                if place < self.given + size:
+                    self.on_frame(self.first_index + place)
+        for place in places[:size]:
+            yield self.spool.result(place)
+        self.given += size
+
+    def _again(self, places: range, backwards: bool, circular: bool) -> Iterator[int]:
+        """One more pass over `places`; gives each when it is done."""
+        order = places[::-1] if backwards else places
+        neighbour = self._neighbour(order, backwards, circular)
+        spool = self.spool
+        self.styler.start_pass(spool.source(neighbour), spool.result(neighbour), backwards)
+        for place in order:
+            if place != neighbour or circular:
+                spool.replace(place, self.styler.refine(spool.source(place), spool.result(place)))
+            yield place
+
+    def _neighbour(self, order: range, backwards: bool, circular: bool) -> int:
+        """What a pass begins with: in a circle its end, else what it leaves as it is."""
+        if circular:
+            return order[-1]
+        return order[0] if backwards else max(0, order[0] - 1)

@@ -129,10 +129,10 @@ class ClipProgress(_Bar):
         self.pace = [*self.pace[-PACE:], event.seconds]
         # Headers can promise too few frames: the bar follows what has come.
         total = max(self.frames, self.done) if self.frames else None
-        where = f"frame {self.done}/{total}" if total else f"frame {self.done}"
-        if self.look.rounds > 1:
-            where += f" of {self.look.rounds} passes"
-        rate, left = self._rate(), self._left()
+        passes = self.look.rounds
+        done = self.done // passes  # each frame takes its share in every pass
+        where = f"frame {done}/{total // passes}" if total else f"frame {done}"
+        rate, left = self._rate() / passes, self._left()
         parts = [where, f"{rate:.2f} frames/s" if rate else "", f"{duration(left)} left"]
         note = ", ".join(part for part in (parts if left else parts[:2]) if part)
         self.show(f"shot {event.shot + 1}", note, self.done, total)

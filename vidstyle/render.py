@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from pathlib import Path
 
 import av
@@ -30,7 +31,7 @@ from vidstyle.frame import ClipInfo, Frame
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
-from vidstyle.passes import OnFrame, Refiner, stylize_in_passes
+from vidstyle.passes import OnFrame, Refiner, stylize_in_passes, waiting_frames
 from vidstyle.settings import (
     ClipSettings,
     ComputeSettings,
@@ -258,7 +259,7 @@ def stylize_video(
     check_output(target, output)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
         picture = _picture(sources, part, look, features, compute)
-        stored = _stored(work, target, picture)
+        stored = _stored(work, target, picture, look.rounds)
         compute = _settled(compute, stored)
         styler = make_styler(styles, look, features, compute, on_event)
         on_event(Started(reader.info, styler.compute, reader.expected_frames))
@@ -274,7 +275,7 @@ def stylize_video(
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
-            resumed = stored.frames if stored is not None else 0
+            resumed = stored.whole_frames if stored is not None else 0
             frames = _stylized(
                 reader,
                 part,
@@ -330,10 +331,12 @@ def _picture(
     }
 
 
-def _stored(work: WorkSettings, target: Path, picture: dict[str, object]) -> Work | None:
+def _stored(
+    work: WorkSettings, target: Path, picture: dict[str, object], passes: int
+) -> Work | None:
     if not work.resume:
         return None
-    return Work(Path(work.folder or target.parent), target.stem, picture, work.keep)
+    return Work(Path(work.folder or target.parent), target.stem, picture, work.keep, passes)
 
 
 def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
@@ -358,11 +361,12 @@ def _held(
     with stored.held(choices, _environment(styler)) as warnings:
         _warn(warnings, on_event)
         info = reader.info
-        # Several passes have a shot's frames and results wait beside the finished work.
-        kept = styler.settings.rounds + 2 * (styler.settings.rounds > 1)
-        stored.check_space(kept * (reader.expected_frames or 0), info.width * info.height)
+        frames, look = reader.expected_frames or 0, styler.settings
+        waiting = waiting_frames(look.rounds, look.loop, frames)
+        kept = ceil(look.works_per_frame * frames) + waiting
+        stored.check_space(kept, info.width * info.height)
         if stored.frames:
-            on_event(Resumed(stored.frames, stored.folder))
+            on_event(Resumed(stored.whole_frames, stored.folder))
         yield Checkpointed(styler, stored)
 
 
@@ -435,18 +439,19 @@ def _report(
     seconds: float,
 ) -> Report:
     look, steady = styler.settings, tally.steadiness
+    resumed = min(resumed, tally.frames)  # frames ahead of a block count more often
     width, height = writer.size
     measured = steady is not None and steady.pairs > 0
     return Report(
         result=str(writer.path),
         source=str(reader.path),
         frames=tally.frames,
-        frames_resumed=resumed // look.rounds,
+        frames_resumed=resumed,
         shots=tally.shots,
         width=width,
         height=height,
         seconds=round(seconds, 3),
-        frames_per_second=round((tally.frames - resumed / look.rounds) / seconds, 3),
+        frames_per_second=round((tally.frames - resumed) / seconds, 3),
         peak_memory_mb=_peak_memory_mb(styler.compute.device),
         device=device_name(styler.compute.device),
         precision=styler.compute.precision,

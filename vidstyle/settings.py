@@ -101,6 +101,11 @@ class ComputeSettings:
 LOOP_PASSES = 3  # the second meets the first one's end, the third what that has become
 
 
+# Later passes go over so many frames at a time, and begin with some beyond, which by a block's end
+# are forgotten: from the table of blocks in tests/bench/results/README.md.
+BLOCK, AHEAD = 48, 12
+
+
 @dataclass(frozen=True)
 class StyleSettings:
     """The picture: effort and the weights of the losses.
@@ -108,21 +113,22 @@ class StyleSettings:
     `steps` are spent on each frame at full size, after as many at half size, and up to four times
     as many where much of it is new; a shot's first frame gets `first_steps` at each of its scales.
     `passes` go over each shot, back and forth; a `loop` meets its own end and takes three at least.
+    Without a `flow` every frame is made alone, in one pass.
     `flow_weights` are `raft`'s; without them torchvision fetches some. `strength` blends linearly:
     0 is the source, 1 the painting. Defaults were chosen from the tables in
     tests/bench/results/README.md.
     """
 
-    steps: int = 3
+    steps: int = 2
     first_steps: int = 40
     style_weight: float = 1.0
     content_weight: float = 0.3
-    tv_weight: float = 1.0
+    tv_weight: float = 0.5
     temporal_weight: float = 300.0
     flow: str = "dis"
     flow_weights: Path | None = None
     strength: float = 1.0
-    passes: int = 1
+    passes: int = 2
     loop: bool = False
 
     def __post_init__(self) -> None:
@@ -138,14 +144,21 @@ class StyleSettings:
         )
         _require_number("--strength", self.strength, 0, 1)
         _require_number("--passes", self.passes, 1, 100)
-        for name, asked in (("passes", self.passes > 1), ("loop", self.loop)):
-            alone = self.flow == "none" and asked
-            _require(not alone, f"--{name}", getattr(self, name), "left out with --flow none")
+        alone = self.flow == "none"
+        _require(not (alone and self.loop), "--loop", self.loop, "left out with --flow none")
 
     @property
     def rounds(self) -> int:
         """Passes that will be made."""
+        if self.flow == "none":
+            return 1
         return max(self.passes, LOOP_PASSES) if self.loop else self.passes
+
+    @property
+    def works_per_frame(self) -> float:
+        """How often a frame of a long shot is worked on, with what blocks overlap."""
+        overlap = 0 if self.loop else AHEAD / BLOCK
+        return 1 + (self.rounds - 1) * (1 + overlap)
 
 
 @dataclass(frozen=True)

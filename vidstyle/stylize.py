@@ -42,12 +42,13 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 # Learning rates and efforts: chosen from the tables in tests/bench/results/README.md.
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
 HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
-HASTE = 3.0  # times the rate that is added where nothing is painted yet
+HASTE = 1.0  # times the rate that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
+DEEP_EVERY = 2  # steps of a frame that follows another: what deep taps say changes slowly
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
-PASS_STEPS, PASS_RATE = 2, 0.004  # of a later pass over a shot
-BLEND = 0.5  # of the carried picture in a later pass's start, the rest is the frame's own
+PASS_STEPS = 1  # of a later pass over a shot
+BLEND = 0.8  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
 
@@ -223,36 +224,39 @@ class OptimizingStyler:
         tensors = [to_tensor(painting, compute.device) for painting in paintings]
         self.targets = StyleTargets(tensors, self.optimizer)
         self.past: _Past | None = None
+        self.refined: _Past | None = None  # the same, in a later pass over the shot
+        self.backwards = False  # in that pass
 
     def start_shot(self) -> None:
         self.past = None
 
     def state(self) -> dict[str, Tensor]:
         """All that the next frame depends on besides its picture."""
-        scale = {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
-        return scale if self.past is None else scale | self.past.tensors()
+        state = {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
+        state["backwards"] = torch.tensor(self.backwards)
+        for name, past in (("past", self.past), ("refined", self.refined)):
+            if past is not None:
+                state |= {f"{name} {key}": value for key, value in past.tensors().items()}
+        return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on as after the frame whose `state` this was."""
         scaler = self.optimizer.scaler
         scaler.load_state_dict({**scaler.state_dict(), "scale": float(state["scale"])})
-        self.past = _Past.of(state, self.compute.device) if "result" in state else None
+        self.backwards = bool(state["backwards"])
+        self.past, self.refined = (self._remembered(name, state) for name in ("past", "refined"))
 
-    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
-        """Go on as after this frame, painted all over with what was made of it."""
-        self._check(image)
-        if self.settings.strength == 0:
-            return
-        content = to_tensor(image, self.compute.device)
-        ripe = torch.ones_like(content[:, :1])
-        self.past = _Past(image, self._unmixed(image, result), {}, ripe, content).settled()
+    def _remembered(self, name: str, state: Mapping[str, Tensor]) -> _Past | None:
+        own = {
+            key.removeprefix(f"{name} "): value
+            for key, value in state.items()
+            if key.startswith(f"{name} ")
+        }
+        return _Past.of(own, self.compute.device) if own else None
 
-    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
-        """`earlier` is what a pass before has made of it: after `start_from` only.
-
-        Raises `InputError` for a picture too small, or unlike the one before in size.
-        """
-        self._check(image)
+    def next_frame(self, image: np.ndarray) -> np.ndarray:
+        """Raises `InputError` for a picture too small, or unlike the one before in size."""
+        self._check(image, self.past)
         if self.settings.strength == 0:
             return image
         content, past = to_tensor(image, self.compute.device), self.past
@@ -260,39 +264,65 @@ class OptimizingStyler:
             new = self._first(image, content)
         else:
             link = self._correspond(past.source, image)
-            if earlier is None:
-                plan = self._onward(content, past, link)
-            else:
-                plan = self._again(content, past, link, self._unmixed(image, earlier))
-            new = self._follow(image, content, past, plan)
+            new = self._follow(image, content, past, self._onward(content, past, link))
         if self.flow is not None:
             self.past = new.settled()
+        return self._mixed(image, new.result)
+
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
+        """Refine from here on: after, or before, this frame, of which `result` has been made."""
+        self._check(image, None)
+        if self.settings.strength == 0:
+            return
+        content = to_tensor(image, self.compute.device)
+        ripe = torch.ones_like(content[:, :1])
+        self.refined = _Past(image, self._unmixed(image, result), {}, ripe, content).settled()
+        self.backwards = backwards
+
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        """What `next_frame` has made of `image`, held to its neighbour in this pass as well."""
+        self._check(image, self.refined)
+        if self.settings.strength == 0:
+            return image
+        past = self.refined
+        assert past is not None, "start_pass comes first"
+        content = to_tensor(image, self.compute.device)
+        link = self._correspond(past.source, image, self.backwards)
+        plan = self._again(content, past, link, self._unmixed(image, earlier))
+        self.refined = self._follow(image, content, past, plan).settled()
+        return self._mixed(image, self.refined.result)
+
+    def _mixed(self, image: np.ndarray, result: Tensor) -> np.ndarray:
         strength = np.float32(self.settings.strength)
-        return (1 - strength) * image + strength * to_array(new.result)
+        return (1 - strength) * image + strength * to_array(result)
 
     def _unmixed(self, image: np.ndarray, result: np.ndarray) -> Tensor:
         """The painting alone, where `strength` has left some of the source in it."""
         alone = image + (result - image) / np.float32(self.settings.strength)
         return to_tensor(alone.clip(0, 1), self.compute.device)
 
-    def _check(self, image: np.ndarray) -> None:
+    def _check(self, image: np.ndarray, past: _Past | None) -> None:
         check_image(image)
         height, width, _ = image.shape
         if min(height, width) < self.least:
             raise InputError(
                 f"{width}x{height} pixels: need {self.least} a side at least; use a larger --size"
             )
-        if self.past is not None and self.past.source.shape != image.shape:
+        if past is not None and past.source.shape != image.shape:
             raise InputError(f"{width}x{height} pixels: a shot's frames must all have one size")
 
-    def _correspond(self, previous: np.ndarray, current: np.ndarray) -> Correspondence:
+    def _correspond(
+        self, previous: np.ndarray, current: np.ndarray, backwards: bool = False
+    ) -> Correspondence:
+        """Carrying always follows the flow from the earlier frame to the later, as judges do."""
         assert self.flow is not None
         device = self.compute.device
         back = to_tensor(self.flow(current, previous), device)
         forth = to_tensor(self.flow(previous, current), device)
         moves = ~unmoved(back, to_tensor(current, device), to_tensor(previous, device))
         back, forth = back * moves, forth * moves
-        return Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth))
+        onward = back if backwards else retraced(back, forth)
+        return Correspondence(still_to_zero(onward), trust_mask(back, forth))
 
     def _goal(self, content: Tensor) -> Goal:
         return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
@@ -335,7 +365,7 @@ class OptimizingStyler:
         carried = warp_sharp(past.result, link.flow)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
-        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS, PASS_RATE))
+        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS, LAST_RATE))
 
     def _solved(self, content: Tensor) -> Size:
         return solved_size(_size(content), self.least)
@@ -363,6 +393,7 @@ class OptimizingStyler:
                 goal,
                 [r * haste for r in falling(rate, LAST_RATE, steps)],
                 self._carry(past.moments.get(size), link, size),
+                DEEP_EVERY,
                 self._report(level, steps),
             )
             if size != full:

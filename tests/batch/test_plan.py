@@ -27,7 +27,8 @@ def test_frames_and_disk_come_from_the_headers(folder: Path) -> None:
     plans = planned(folder, ALL + "size = 64\nstart = 0.4\nend = 1.2\nsteps = 2")
     b = plans["b"]
     assert (b.state, b.width, b.height, b.frames) == ("new", 64, 32, 20)
-    assert b.work_bytes == 20 * 64 * 32 * 6
+    twice = 1 + 1.25  # two passes, the second with what its blocks overlap
+    assert b.work_bytes == 20 * twice * 64 * 32 * 6
     assert "not a video FFmpeg can read" in plans["c"].state
     assert not (folder / "night").exists()
 
@@ -52,7 +53,7 @@ def test_totals(folder: Path) -> None:
     totals = Totals(workers=2)
     for frames, seconds in ((10, 4.0), (20, 2.0), (30, 8.0)):
         totals.add(Planned(job, "new", 10, 10, frames, seconds))
-    assert (totals.frames, totals.largest) == (60, [18000, 12000])
+    assert (totals.frames, totals.largest) == (60, [40500, 27000])
     assert totals.work_seconds == 8.0  # the longest: half of all would be 7
     totals.add(Planned(job, "changed", 10, 10, 1, None))
     assert totals.work_seconds is None
@@ -63,8 +64,8 @@ def test_it_is_printed(vidstyle: Vidstyle, folder: Path) -> None:
     done = vidstyle("batch", path, "--dry-run", "--workers", "2")
     assert (done.status, done.err) == (0, "")
     first, _, last = done.out.splitlines()
-    assert first == "a-wave.mp4: new, 5 frames of 64x48, 0.1 MB of finished frames"
-    assert last.startswith("2 new; 10 frames, at most 0.2 MB of finished frames on disk at a time;")
+    assert first == "a-wave.mp4: new, 5 frames of 64x48, 0.2 MB of finished frames"
+    assert last.startswith("2 new; 10 frames, at most 0.4 MB of finished frames on disk at a time;")
     (folder / "shots" / "a.mp4").write_text("no film")
     done = vidstyle("batch", path, "--dry-run")
     assert done.status == 1 and "1 failed, 1 new" in done.out

@@ -30,10 +30,13 @@ class Adder:
     def start_shot(self) -> None:
         self.sum = torch.zeros(4, 6, 3)
 
-    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
         raise AssertionError("these shots are gone over once")
 
-    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        raise AssertionError("these shots are gone over once")
+
+    def next_frame(self, image: np.ndarray) -> np.ndarray:
         self.made += 1
         self.sum = (self.sum + torch.from_numpy(image)) % 1
         return self.sum.numpy()

@@ -9,7 +9,7 @@ import torch
 from tests.core.toys import cpu, deep_toy_net, stripes
 from vidstyle.images import to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
-from vidstyle.optimize import DEEP_EVERY, Goal, Optimizer, PixelAdam, _Gradient
+from vidstyle.optimize import Goal, Optimizer, PixelAdam, _Gradient
 from vidstyle.settings import StyleSettings
 
 
@@ -125,8 +125,8 @@ def test_a_kept_deep_share_is_the_whole_gradient_where_nothing_has_moved():
     """Learning rate 0: every step's first moment must follow from the one true gradient."""
     work, start = optimizer(), noise(4)
     goal = goal_of(work, noise(5))
-    truth, steps = whole_gradient(work, start, goal), 2 * DEEP_EVERY
-    _, (first, _) = work.descend(start, goal, [0.0] * steps)
+    truth = whole_gradient(work, start, goal)
+    _, (first, _) = work.descend(start, goal, [0.0] * 4, deep_every=3)
     assert torch.allclose(first, truth, rtol=1e-4, atol=1e-7)
 
 
@@ -139,14 +139,14 @@ def test_the_deep_layers_are_run_at_every_second_step_and_the_shallow_ones_at_ea
 
     for tap in runs:
         work.net.steps[tap].register_forward_hook(lambda *_, tap=tap: count(tap))
-    work.descend(noise(6), goal, [0.02] * 5)
-    assert runs == {"relu1_1": 5, "relu3_1": -(-5 // DEEP_EVERY)}
+    work.descend(noise(6), goal, [0.02] * 5, deep_every=2)
+    assert runs == {"relu1_1": 5, "relu3_1": 3}
 
 
 def test_a_kept_deep_share_follows_the_picture_through_the_shallow_layers():
     """One step aside the deep share alone is the older one; the shallow losses are the new ones."""
     work, seen = optimizer(content_weight=0.0, tv_weight=0.0), noise(7)
-    goal, gradient = goal_of(work, noise(8)), _Gradient(work, goal_of(work, noise(8)))
+    goal, gradient = goal_of(work, noise(8)), _Gradient(work, goal_of(work, noise(8)), 2)
     moved = (seen + 0.3 * noise(9)).clamp(0, 1)
     shallow, deep = work.net.shallow_taps(), {"relu3_1"}
     edge = work.net(seen, shallow)["relu2_1"].requires_grad_()
@@ -170,7 +170,7 @@ def test_a_fallen_scale_renews_the_deep_share():
     work, start = optimizer(), noise(10)
     goal = goal_of(work, noise(11))
     work.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-    gradient = _Gradient(work, goal)
+    gradient = _Gradient(work, goal, 2)
     for scale in (8.0, 4.0):
         work.scaler.load_state_dict({**work.scaler.state_dict(), "scale": scale})
         image = start.clone().requires_grad_()

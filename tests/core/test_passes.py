@@ -1,21 +1,27 @@
 """Passes over a shot: in which order, from what, and what they are for."""
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.core.toys import cpu, stripes, texture, toy_net
+from vidstyle import passes as passes_module
 from vidstyle.errors import EncodeError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
 from vidstyle.measure import WarpError
-from vidstyle.passes import Spool, stylize_in_passes
+from vidstyle.passes import Spool, stylize_in_passes, waiting_frames
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import OptimizingStyler
 
 LOOK = StyleSettings(steps=2, first_steps=20)
+
+
+BACK, FORTH = -1, -2
 
 
 def level(value: int) -> np.ndarray:
@@ -28,7 +34,7 @@ def said(image: np.ndarray) -> int:
 
 
 class Logging:
-    """A refiner that makes 100 of a frame n first, then ten times what it was, and takes notes."""
+    """Makes 100 more of a frame n first, then a thousand more than it was, and takes notes."""
 
     def __init__(self) -> None:
         self.log: list[tuple[int, ...]] = []
@@ -36,12 +42,16 @@ class Logging:
     def start_shot(self) -> None:
         self.log.append(())
 
-    def start_from(self, image: np.ndarray, result: np.ndarray) -> None:
-        self.log.append((said(image), said(result), -1))
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
+        self.log.append((said(image), said(result), BACK if backwards else FORTH))
 
-    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
-        self.log.append((said(image),) if earlier is None else (said(image), said(earlier)))
-        return level(100 + said(image)) if earlier is None else level(1000 + said(earlier))
+    def next_frame(self, image: np.ndarray) -> np.ndarray:
+        self.log.append((said(image),))
+        return level(100 + said(image))
+
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        self.log.append((said(image), said(earlier)))
+        return level(1000 + said(earlier))
 
 
 def frames_of(*shots: int) -> list[tuple[int, Frame]]:
@@ -61,9 +71,9 @@ def test_passes_go_back_and_forth_over_each_shot(tmp_path: Path) -> None:
     # What a pass begins with stays as the pass before has left it.
     assert [said(result) for result in results] == [1100, 2101, 1102, 1103, 1104]
     first_shot = [(), (0,), (1,), (2,)]
-    first_shot += [(), (2, 102, -1), (1, 101), (0, 100)]
-    first_shot += [(), (0, 1100, -1), (1, 1101), (2, 102)]
-    second_shot = [(), (3,), (4,), (), (4, 104, -1), (3, 103), (), (3, 1103, -1), (4, 104)]
+    first_shot += [(2, 102, BACK), (1, 101), (0, 100)]
+    first_shot += [(0, 1100, FORTH), (1, 1101), (2, 102)]
+    second_shot = [(), (3,), (4,), (4, 104, BACK), (3, 103), (3, 1103, FORTH), (4, 104)]
     assert work.log == first_shot + second_shot
     order = [(0, index) for index in (0, 1, 2, 2, 1, 0, 0, 1, 2)]
     assert heard == order + [(1, index) for index in (3, 4, 4, 3, 3, 4)]
@@ -74,9 +84,48 @@ def test_a_loop_meets_its_own_end(tmp_path: Path) -> None:
     work = Logging()
     results = stylize_in_passes(frames_of(3), work, 3, True, tmp_path)
     assert [said(result) for result in results] == [2100, 2101, 2102]
-    back = [(), (0, 100, -1), (2, 102), (1, 101), (0, 100)]
-    forth = [(), (2, 1102, -1), (0, 1100), (1, 1101), (2, 1102)]
+    back = [(0, 100, BACK), (2, 102), (1, 101), (0, 100)]
+    forth = [(2, 1102, FORTH), (0, 1100), (1, 1101), (2, 1102)]
     assert work.log == [(), (0,), (1,), (2,), *back, *forth]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes_module, "BLOCK", 2)
+    monkeypatch.setattr(passes_module, "AHEAD", 1)
+
+
+def test_a_long_shot_is_gone_over_in_blocks_that_look_ahead(
+    small_blocks: None, tmp_path: Path
+) -> None:
+    work, heard = Logging(), list[tuple[int, int]]()
+    results = stylize_in_passes(
+        frames_of(4), work, 3, False, tmp_path, lambda *where: heard.append(where)
+    )
+    # The frame ahead, 2, is refined with the first block, and again with its own.
+    assert [said(result) for result in results] == [1100, 2101, 3102, 1103]
+    first = [(), (0,), (1,), (2,), (2, 102, BACK), (1, 101), (0, 100)]
+    first += [(0, 1100, FORTH), (1, 1101), (2, 102)]
+    second = [(3,), (3, 103, BACK), (2, 1102), (1, 2101, FORTH), (2, 2102), (3, 103)]
+    assert work.log == first + second
+    assert sorted(heard) == sorted([(0, index) for index in range(4)] * 3)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 6, 7])
+def test_a_shot_of_any_length_gives_every_frame_once(
+    small_blocks: None, tmp_path: Path, frames: int
+) -> None:
+    results = list(stylize_in_passes(frames_of(frames, 1), Logging(), 2, False, tmp_path))
+    assert [said(result) % 100 for result in results] == list(range(frames + 1))
+
+
+def test_the_first_results_come_before_a_long_shot_ends(small_blocks: None, tmp_path: Path) -> None:
+    def endless() -> Iterator[tuple[int, Frame]]:
+        for index in count():
+            assert index < 10, "all of the shot was asked for"
+            yield 0, Frame(level(index), index, index, Fraction(1, 24))
+
+    assert said(next(stylize_in_passes(endless(), Logging(), 2, False, tmp_path))) == 1100
 
 
 def test_a_cut_is_no_loop(tmp_path: Path) -> None:
@@ -91,9 +140,9 @@ def test_no_shot_is_held_in_memory(tmp_path: Path) -> None:
     asked = list[int]()
 
     class Asking(Logging):
-        def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
-            assert asked[-1] == said(image) or earlier is not None
-            return super().next_frame(image, earlier)
+        def next_frame(self, image: np.ndarray) -> np.ndarray:
+            assert asked[-1] == said(image)
+            return super().next_frame(image)
 
     frames = ((shot, asked.append(frame.index) or frame) for shot, frame in frames_of(5))  # type: ignore[func-returns-value]
     assert len(list(stylize_in_passes(frames, Asking(), 2, False, tmp_path))) == 5
@@ -102,7 +151,7 @@ def test_no_shot_is_held_in_memory(tmp_path: Path) -> None:
 def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pictures = [(rng.integers(0, 65536, (5, 7, 3)) / 65535).astype(np.float32) for _ in range(4)]
-    with Spool(tmp_path) as spool:
+    with Spool(tmp_path, 4) as spool:
         spool.add(pictures[0], pictures[1])
         spool.add(pictures[2], pictures[1])
         spool.replace(1, pictures[3])
@@ -111,9 +160,32 @@ def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_spool_forgets_what_its_capacity_cannot_hold(tmp_path: Path) -> None:
+    with Spool(tmp_path, 3) as spool:
+        for index in range(7):
+            spool.add(level(index), level(100 + index))
+        spool.replace(4, level(999))
+        assert [said(spool.source(index)) for index in (4, 5, 6)] == [4, 5, 6]
+        assert [said(spool.result(index)) for index in (4, 5, 6)] == [999, 105, 106]
+        assert spool._file.seek(0, 2) == 3 * 2 * 4 * 6 * 3 * 2  # frames, both, pixels, 16 bits
+
+
+def test_works_and_waiting_frames_are_what_a_long_shot_takes(
+    small_blocks: None, tmp_path: Path
+) -> None:
+    work = Logging()
+    list(stylize_in_passes(frames_of(100), work, 2, False, tmp_path))
+    worked = sum(len(entry) in (1, 2) for entry in work.log)
+    # With blocks of 2 and 1 ahead, of which a pass leaves the last as it is.
+    assert worked == 100 + 99
+    assert waiting_frames(1, False, 9) == 0
+    assert waiting_frames(2, False, 9) == 2 * 4
+    assert waiting_frames(3, True, 9) == 2 * 9
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(EncodeError, match="nowhere: could not be written"):
-        Spool(tmp_path / "nowhere")
+        Spool(tmp_path / "nowhere", 4)
 
 
 def moving(count: int, step: int, width: int = 80) -> list[np.ndarray]:

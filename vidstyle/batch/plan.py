@@ -19,7 +19,8 @@ from vidstyle.video import ClipReader
 NEW: Final = "new"
 CHANGED: Final = "changed"
 _STATES: Final = (NEW, CHANGED, FINISHED)
-_Effort = tuple[str, str, int, int]
+_Effort = tuple[object, ...]
+_EFFORT = ("features", "flow", "steps", "first_steps", "passes")  # in a report
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Planned:
     @property
     def work_bytes(self) -> int:
         """Of the work folder, at most, until the result is complete."""
-        return (self.frames or 0) * self.width * self.height * FRAME_BYTES
+        works = self.job.settings.look.works_per_frame
+        return int((self.frames or 0) * works * self.width * self.height * FRAME_BYTES)
 
 
 @dataclass
@@ -100,7 +102,7 @@ def _planned(job: Job, ledger: Ledger, paces: dict[_Effort, float]) -> Planned:
 def _effort(settings: RenderSettings) -> _Effort:
     """What a frame's time depends on, its size apart."""
     look = settings.look
-    return settings.features.name, look.flow, look.steps, look.first_steps
+    return settings.features.name, look.flow, look.steps, look.first_steps, look.rounds
 
 
 def _paces(ledger: Ledger) -> dict[_Effort, float]:
@@ -109,7 +111,7 @@ def _paces(ledger: Ledger) -> dict[_Effort, float]:
     for outcome in ledger.outcomes():
         if outcome.state == FINISHED:
             facts = outcome.report
-            effort = facts["features"], facts["flow"], facts["steps"], facts["first_steps"]
+            effort = tuple(facts[name] for name in _EFFORT)
             pixels = facts["frames"] * facts["width"] * facts["height"]
             found.setdefault(effort, []).append(facts["seconds"] / pixels)
     return {effort: median(paces) for effort, paces in found.items()}

@@ -108,12 +108,13 @@ class _Teller:
 
         match event:
             case Started():
-                self._frames = event.frames and event.frames * self._passes
+                self._frames = event.frames
             case Resumed():
                 self._say(Said(f"going on after frame {event.frames}"))
             case FrameDone():
                 self._done += 1
-                self._say(Progress(self._done, self._frames, event.shot + 1, event.seconds))
+                done = self._done // self._passes
+                self._say(Progress(done, self._frames, event.shot + 1, event.seconds))
             case Warned():
                 self._say(Said(f"warning: {event.message}"))
 
