@@ -11,11 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import gradient
+from tests.video.made_clips import gradient, info
 from vidstyle.errors import InputError, OutputError, SettingsError
 from vidstyle.frame import ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
-from vidstyle.video import ClipReader, ClipWriter, check_not_source, probe
+from vidstyle.video import ClipReader, ClipWriter, check_not_source, check_output, probe
 from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.planes import PixelLayout
 
@@ -312,6 +312,70 @@ def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None
     ):
         for frame in reader:
             writer.write(frame)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "chosen"),
+    [
+        ("yuvj422p", "ffv1", "yuv422p"),
+        ("yuvj444p", "ffv1", "yuv444p"),
+        ("yuv411p", "ffv1", "yuv422p"),
+        ("yuv440p", "ffv1", "yuv444p"),
+        ("rgb24", "ffv1", "bgr0"),
+        ("gbrpf32le", "ffv1", "gbrp16le"),  # float is not in version 3 of the format
+        ("gbrapf16le", "ffv1", "gbrap16le"),
+        ("gbrapf16le", "exr", "gbrapf32le"),
+        ("yuv422p", "libx264", "yuv420p"),
+        ("yuv422p10le", "prores_ks", "yuv422p10le"),
+        ("yuv444p", "libx265", "yuv420p"),
+    ],
+)
+def test_what_a_lossless_codec_can_keep_it_keeps(
+    tmp_path: Path, source: str, codec: str, chosen: str
+) -> None:
+    layout = PixelLayout(source)
+    given = info(pix_fmt=source, bit_depth=layout.depth, has_alpha=layout.has_alpha)
+    name = {"exr": "a.%d.exr", "prores_ks": "a.mov"}.get(codec, "a.mkv")
+    plan = check_output(tmp_path / name, OutputSettings(codec=codec), given)
+    assert plan.layout.name == chosen
+
+
+def test_grey_pictures_use_all_levels(tmp_path: Path) -> None:
+    """TIFF does not say so; limited to 16-235 black and white would come out grey."""
+    from PIL import Image
+
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :].repeat(48, 0)
+    Image.fromarray(ramp).save(tmp_path / "s.1.tif")
+    part = ClipSettings(fps=Fraction(24))
+    with ClipReader(tmp_path / "s.%d.tif", part) as reader:
+        (picture,) = reader
+        np.testing.assert_allclose(picture.image[0, :, 1] * 255, ramp[0], atol=1e-3)
+        for ending in ("png", "tif"):
+            with ClipWriter(tmp_path / f"o.%d.{ending}", reader.info, None, part) as writer:
+                writer.write(picture)
+            np.testing.assert_array_equal(Image.open(tmp_path / f"o.1.{ending}"), ramp)
+
+
+def test_half_precision_is_read_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "s.%d.exr"
+    with av.open(str(path), "w", format="image2") as clip:
+        video = clip.add_stream("exr", rate=24, options={"format": "half"})
+        video.width, video.height, video.pix_fmt = 64, 48, "gbrapf32le"
+        frame = av.VideoFrame(64, 48, "gbrapf32le")
+        for plane, light in zip(frame.planes, (0.214041, 4.0, 0.0, 0.5), strict=True):
+            np.frombuffer(plane, np.float32)[:] = light  # green, blue, red, alpha
+        clip.mux([*video.encode(frame), *video.encode(None)])
+    part = ClipSettings(fps=Fraction(24))
+    with ClipReader(path, part) as reader:
+        (picture,) = reader
+        assert (reader.info.pix_fmt, reader.info.bit_depth) == ("gbrapf16le", 32)
+        np.testing.assert_allclose(picture.image[10, 10], (0, 0.5, 1), atol=1e-3)
+        np.testing.assert_allclose(picture.alpha[10, 10], 0.5, atol=1e-3)
+        with ClipWriter(tmp_path / "o.%d.exr", reader.info, None, part) as writer:
+            writer.write(picture, picture, 1.0)
+    with av.open(str(tmp_path / "o.1.exr")) as clip:
+        light = [np.frombuffer(plane, np.float32)[0] for plane in next(clip.decode()).planes]
+    np.testing.assert_allclose(light, (0.214041, 4.0, 0.0, 0.5), rtol=1e-3)
 
 
 def test_linear_light_is_worked_on_in_srgb(tmp_path: Path) -> None:

@@ -115,7 +115,12 @@ ENCODERS: Final = {
     "dnxhd": Encoder(
         quality=None, options={"profile": "dnxhr_hq"}, states_range=False, only_709=True
     ),
-    "ffv1": Encoder(quality=None, options={"level": "3", "slicecrc": "1"}, lossless=True),
+    "ffv1": Encoder(
+        quality=None,
+        options={"level": "3", "slicecrc": "1"},
+        lossless=True,
+        most_bits=16,  # lists float, which its level 3 has not
+    ),
     "gif": Encoder(quality=None, untagged=True),
     "png": Encoder(quality=None, lossless=True),
     "tiff": Encoder(
@@ -235,6 +240,7 @@ def _layout(
             raise SettingsError(f"--pix-fmt {name}: {codec.name} takes {choice}")
         return layout
     usual = [layout for layout in map(PixelLayout, offered) if layout.is_writable]
+    usual = [layout for layout in usual if layout.depth <= encoder.most_bits]
     if codec.name in _PICTURES:
         usual = [layout for layout in usual if layout.is_rgb or layout.is_grey]
     if not usual:
@@ -248,7 +254,8 @@ def _unfit(layout: PixelLayout, encoder: Encoder, info: ClipInfo | None) -> tupl
     """Smallest for the layout that loses least of the source, then the most usual one."""
     depth = min(info.bit_depth if info else 8, encoder.most_bits)
     alpha = info is not None and info.has_alpha and encoder.alpha
-    same = info is not None and layout.planar == PixelLayout(info.pix_fmt).planar
+    source = PixelLayout(info.pix_fmt) if info else layout
+    same = info is not None and layout.planar == source.planar.replace("yuvj", "yuv")
     opaque = layout.planar.replace("yuva", "yuv").replace("gbrap", "gbrp")
     place = [opaque.startswith(chroma) for chroma in (*_USUAL_CHROMA, "")].index(True)
     return (
@@ -256,10 +263,16 @@ def _unfit(layout: PixelLayout, encoder: Encoder, info: ClipInfo | None) -> tupl
         layout.has_alpha != alpha,
         max(0, depth - layout.depth),
         not (encoder.lossless and same),
+        encoder.lossless and _loses_colour(layout, source),
         layout.depth,
         layout.name == "pal8",
         place,
     )
+
+
+def _loses_colour(layout: PixelLayout, source: PixelLayout) -> bool:
+    fewer = any(ours > theirs for ours, theirs in zip(layout.unit, source.unit, strict=True))
+    return fewer or layout.is_rgb != source.is_rgb
 
 
 def _crf(codec: str, encoder: Encoder, asked: float | None) -> float | None:

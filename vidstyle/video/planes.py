@@ -30,6 +30,7 @@ _SHARP: Final = (
 _CHROMA: Final = {
     (1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410",
 }  # fmt: skip
+_HALF: Final = re.compile(r"(gbra?p|gray)f16le")
 _WRITABLE: Final = re.compile(r"yuva?4(20|22|44)p(\d+le)?|gbra?p(f?\d+le)?|gray(\d+le)?")
 
 
@@ -45,7 +46,9 @@ class PixelLayout:
 
     @cached_property
     def depth(self) -> int:
-        """Bits of a sample; 32 is float."""
+        """Bits of a sample; 32 is float, half precision as well."""
+        if self.is_float:
+            return 32
         return max((part.bits for part in self.format.components), default=8)
 
     @property
@@ -134,9 +137,14 @@ def read_planes(frame: av.VideoFrame) -> list[np.ndarray]:
 
 def _rows(frame: av.VideoFrame, part: VideoFormatComponent) -> np.ndarray:
     plane = frame.planes[part.plane]
-    dtype = np.uint8 if part.bits <= 8 else np.uint16 if part.bits <= 16 else np.float32
-    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-    return rows[:, : plane.width]
+    rows = np.frombuffer(memoryview(plane), _kind(frame.format.name, part.bits))
+    return rows.reshape(plane.height, -1)[:, : plane.width]
+
+
+def _kind(name: str, bits: int) -> type[np.generic]:
+    if _HALF.fullmatch(name):
+        return np.float16
+    return np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.float32
 
 
 def make_frame(planes: Sequence[np.ndarray], name: str) -> av.VideoFrame:
@@ -175,4 +183,6 @@ def resample(
 def to_planar(reformatter: VideoReformatter, frame: av.VideoFrame) -> av.VideoFrame:
     """The same samples, a plane each."""
     planar = PixelLayout(frame.format.name).planar
+    if _HALF.fullmatch(frame.format.name):  # swscale would clip light above 1, and lift black
+        return make_frame(read_planes(frame), planar)
     return frame if frame.format.name == planar else resample(reformatter, frame, planar)

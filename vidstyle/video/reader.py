@@ -313,7 +313,7 @@ class ClipReader:
             frames=stream.frames or (len(numbers) if numbers else None),
             seconds=_duration(self._container, stream, self._time_base),
             rotation_degrees=orientation.rotation_degrees,
-            colour=_tags(frame, self.path),
+            colour=self._tags(frame),
             codec=stream.codec_context.codec.canonical_name,
             pix_fmt=layout.name,
             bit_depth=layout.depth,
@@ -339,6 +339,20 @@ class ClipReader:
                 f"all are scaled to the first's {first.width}x{first.height}"
             )
         try:
+    def _tags(self, frame: av.VideoFrame) -> ColourTags:
+        layout = PixelLayout(frame.format.name)
+        full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
+        if layout.is_grey and frame.color_range == 0:
+            # Grey pictures (TIFF, JPEG 2000, …) say nothing, and use all levels.
+            full_range = self._stream.codec_context.codec.intra_only
+        tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
+        try:
+            if layout.is_rgb or layout.is_float:
+                return settle_rgb_tags(tags, linear=layout.is_float)
+            return settle_tags(tags, frame.width, frame.height)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
+
             image, alpha = self._to_rgb(picture.frame)
         except (av.FFmpegError, ValueError) as error:
             name = picture.frame.format.name
@@ -382,18 +396,6 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
     if matrix is None:
         return Orientation()
     return Orientation.of_display_matrix(np.frombuffer(memoryview(matrix), np.int32).tolist())
-
-
-def _tags(frame: av.VideoFrame, path: Path) -> ColourTags:
-    layout = PixelLayout(frame.format.name)
-    full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
-    tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
-    try:
-        if layout.is_rgb or layout.is_float:
-            return settle_rgb_tags(tags, linear=layout.is_float)
-        return settle_tags(tags, frame.width, frame.height)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _rate(stream: VideoStream) -> Fraction:

@@ -130,7 +130,9 @@ class ClipWriter:
 
     def _rest(self, source: Frame, kept: float) -> list[np.ndarray] | None:
         """`kept` times what the source's samples have beyond its R'G'B', plane by plane."""
-        coded = source.coded
+        coded, theirs, ours = source.coded, self.info.colour, self._colour
+        if (theirs.matrix, theirs.full_range) != (ours.matrix, ours.full_range):
+            return None  # their levels mean another colour here
         given = Orientation(self.info.rotation_degrees, self.info.mirrored)
         if coded is None or (coded.height, coded.width) != given.coded(source.image).shape[:2]:
             return None  # it was scaled
@@ -184,6 +186,8 @@ class ClipWriter:
             return tags
         return replace(
             tags,
+        if layout.is_grey and self._plan.container.numbered:
+            return replace(tags, full_range=True)  # what readers of grey pictures take them for
             matrix=BT709 if encoder.only_709 else tags.matrix,
             full_range=tags.full_range and encoder.states_range,
         )
