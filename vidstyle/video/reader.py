@@ -16,7 +16,6 @@ import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -29,11 +28,14 @@ from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
-from vidstyle.video.target import url
+from vidstyle.video.source import moving_pictures, open_source, url
+from vidstyle.video.timeline import Timeline
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
+_FASTEST: Final = 1000  # frames a second
+_UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
 
 def exact_seconds(value: float) -> Fraction:
@@ -56,7 +58,7 @@ def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a clip in it")
     try:
-        container = av.open(url(path), metadata_errors="replace")
+        container = open_source(path)
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; check its permissions") from error
     except (av.FFmpegError, ValueError) as error:
@@ -96,9 +98,9 @@ def _refuse_stills(container: InputContainer, path: Path) -> InputContainer:
 
 def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first video stream that is not cover art."""
-    still = Disposition.attached_pic | Disposition.timed_thumbnails
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & still:
+    moving = moving_pictures(container)
+    for stream in moving:
+        if stream.codec_context is not None:
             return stream
     raise InputError(f"{path}: has no video stream; name a clip with pictures in it")
 
@@ -242,7 +244,7 @@ class ClipReader:
         except InputError:
             self.close()
             raise
-        self._time_base = self._stream.time_base or 1 / _rate(self._stream)
+        self._time_base = Fraction(self._stream.time_base or 1 / _rate(self._stream))
         self._decoder = _decoder(self._stream)
         self._decoder.thread_type = "AUTO"
         self._decoder.thread_count = self.settings.threads
@@ -299,7 +301,7 @@ class ClipReader:
         stream, frame = self._stream, first.frame
         orientation = _orientation(frame)
         width, height = scaled_size(frame.width, frame.height, self.settings.size)
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
         layout = PixelLayout(frame.format.name)
         numbers = self._numbers()
         if orientation.swaps_sides:
@@ -399,7 +401,11 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def _rate(stream: VideoStream) -> Fraction:
-    return stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
+    rates = stream.average_rate, stream.guessed_rate, stream.base_rate
+    # Headers that do not say may count the clock's ticks for frames.
+    likely = (rate for rate in rates if rate and rate <= _FASTEST)
+    # A Fraction, for PyAV's own numbers (from 19 on) round where two of them meet.
+    return Fraction(next(likely, _USUAL_RATE))
 
 
 def _duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> float | None:

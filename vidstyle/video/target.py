@@ -48,11 +48,6 @@ def check_sequence_target(path: Path, overwrite: bool) -> None:
     check_target(ImageSequence(path).file(0), overwrite=True)
 
 
-def url(path: Path) -> str:
-    """For FFmpeg, which takes `take 12:30.mp4` for a protocol's address without this."""
-    return f"file:{path}"
-
-
 class PartialFile:
     """A hidden file beside `target`, to be written, then either `commit`ted or `discard`ed.
 

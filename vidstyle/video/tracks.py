@@ -18,7 +18,8 @@ from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
 from vidstyle.video.labels import repeats_chapters
-from vidstyle.video.target import url
+from vidstyle.video.source import open_source
+from vidstyle.video.timeline import Timeline
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
@@ -123,7 +124,8 @@ class Tracks:
         self._container = container
         self._output = output
         self._warnings = warnings
-        self._source = av.open(url(source), metadata_errors="replace")
+        self._path = source
+        self._source = open_source(source)
         self._tracks: dict[int, _Track] = {}
         self._origin = Fraction(0)
         self._since: Fraction | None = None
