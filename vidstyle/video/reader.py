@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
@@ -102,6 +102,8 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     for stream in moving:
         if stream.codec_context is not None:
             return stream
+    if moving:
+        raise InputError(f"{path}: its video codec is unknown here; convert it to H.264 first")
     raise InputError(f"{path}: has no video stream; name a clip with pictures in it")
 
 
@@ -122,19 +124,24 @@ class _Picture(NamedTuple):
 class _Clock:
     """Gives every frame a pts later than the one before, in the stream's time base."""
 
-    def __init__(self, due: int | None, step: int) -> None:
+    def __init__(self, due: int | None, step: int, time_base: Fraction) -> None:
         self._due = due
         self._step = step
+        self._time_base = time_base
+        self._timeline = Timeline()
         self._last: int | None = None
 
     def time_of(self, frame: av.VideoFrame) -> int | None:
         pts = self._due if frame.pts is None else frame.pts
         if pts is None:
             return None
+        length = frame.duration or self._step
+        begin = self._timeline.place(0, pts * self._time_base, length * self._time_base)
+        pts = round(begin / self._time_base)
         if self._last is not None and pts <= self._last:
             pts = self._last + 1  # the least that keeps the frames in order and later times true
         self._last = pts
-        self._due = pts + (frame.duration or self._step)
+        self._due = pts + length
         return pts
 
 
@@ -143,10 +150,11 @@ class ClipReader:
 
     Frames come upright and scaled to `settings.size`, those whose time t since the clip's first
     frame is in start <= t < end, numbered from 0. Their pts strictly increase: a missing one is a
-    frame's length after the one before, a repeated one a tick. Packets that do not decode are
-    skipped and counted in `corrupt_packets`; damaged frames that do decode are kept, a repaired
-    picture being better than a jump. What is marked interlaced is deinterlaced. A path such as
-    `shot.%04d.exr` is an image sequence and needs `settings.fps`; linear light becomes sRGB.
+    frame's length after the one before, a repeated one a tick; where the file's clock starts over,
+    they go on. Packets that do not decode are skipped and counted in `corrupt_packets`; damaged
+    frames that do decode are kept, a repaired picture being better than a jump, and counted in
+    `damaged_frames`. What is marked interlaced is deinterlaced. A path such as `shot.%04d.exr` is
+    an image sequence and needs `settings.fps`; linear light becomes sRGB.
 
     `warnings` collects, one line each, what was done to the frames. Raises `InputError` where the
     file is no clip, is HDR, or has no frame in the asked range, and `DecodeError` where its pixel
@@ -157,12 +165,13 @@ class ClipReader:
         self.path = Path(path)
         self.settings = settings or ClipSettings()
         self.corrupt_packets = 0
+        self.damaged_frames = 0
         self.warnings: list[str] = []
         self._iterated = False
         self._open()
         try:
             # A rotation is known for sure only from a frame, so one is decoded ahead.
-            self._pictures = self._decode(since=0)
+            self._pictures = self._decode(from_start=True)
             self._first = self._first_picture()
             self.info = self._describe(self._first)
         except BaseException:
@@ -228,14 +237,14 @@ class ClipReader:
         with suppress(av.FFmpegError):
             self._container.seek(target, stream=self._stream)
             self._decoder.flush_buffers()
-            pictures = self._decode(since=None)
+            pictures = self._decode(from_start=False)
             head = next(pictures, None)
             # Formats without an index land where they can, even too late.
             if head is not None and head.pts <= target:
                 return chain([head], pictures)
         self.close()
         self._open()
-        return self._decode(since=0)
+        return self._decode(from_start=True)
 
     def _open(self) -> None:
         self._container = open_clip(self.path, self.settings.fps)
@@ -258,10 +267,10 @@ class ClipReader:
                 self.corrupt_packets += 1
         yield None  # what the decoder still holds
 
-    def _decode(self, since: int | None) -> Iterator[_Picture]:
-        """All pictures from here on; `since` is the first's pts if the file gives none."""
+    def _decode(self, from_start: bool) -> Iterator[_Picture]:
+        """All pictures from here on; only at the start those without times can be placed."""
         fields = Deinterlacer(self._time_base)
-        for frame in self._timed(since):
+        for frame in self._timed(from_start):
             for picture in fields.feed(frame):
                 yield _Picture(picture, cast(int, picture.pts))
             if fields.active:
@@ -273,9 +282,11 @@ class ClipReader:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
-    def _timed(self, since: int | None) -> Iterator[av.VideoFrame]:
-        clock = _Clock(since, max(1, round(1 / (_rate(self._stream) * self._time_base))))
-        for packet in self._packets():
+    def _timed(self, from_start: bool) -> Iterator[av.VideoFrame]:
+        step = max(1, round(1 / (_rate(self._stream) * self._time_base)))
+        due, packets = _first_time(self._packets(), step)
+        clock = _Clock(due if from_start else None, step, self._time_base)
+        for packet in packets:
             for frame in self._decode_packet(packet):
                 pts = clock.time_of(frame)
                 if pts is None:
@@ -328,19 +339,6 @@ class ClipReader:
             first_number=numbers[0] if numbers else None,
         )
 
-    def _numbers(self) -> range | None:
-        if self.settings.fps is None:
-            return None
-        return ImageSequence(self.path).unbroken()
-
-    def _frame(self, picture: _Picture, index: int) -> Frame:
-        first, frame = self._first.frame, picture.frame
-        if (frame.width, frame.height) != (first.width, first.height):
-            self._warn_once(
-                "the pictures' size changes within the clip: "
-                f"all are scaled to the first's {first.width}x{first.height}"
-            )
-        try:
     def _tags(self, frame: av.VideoFrame) -> ColourTags:
         layout = PixelLayout(frame.format.name)
         full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
@@ -355,6 +353,20 @@ class ClipReader:
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
 
+    def _numbers(self) -> range | None:
+        if self.settings.fps is None:
+            return None
+        return ImageSequence(self.path).unbroken()
+
+    def _frame(self, picture: _Picture, index: int) -> Frame:
+        first, frame = self._first.frame, picture.frame
+        self.damaged_frames += frame.is_corrupt
+        if (frame.width, frame.height) != (first.width, first.height):
+            self._warn_once(
+                "the pictures' size changes within the clip: "
+                f"all are scaled to the first's {first.width}x{first.height}"
+            )
+        try:
             image, alpha = self._to_rgb(picture.frame)
         except (av.FFmpegError, ValueError) as error:
             name = picture.frame.format.name
@@ -379,6 +391,18 @@ class ClipReader:
             f"--start {self.settings.start:g}{until}: no frame of {self.path} lies there{length}; "
             "choose times inside it"
         )
+
+
+def _first_time(
+    packets: Iterator[av.Packet | None], step: int
+) -> tuple[int, Iterator[av.Packet | None]]:
+    """The first picture's pts, by the first packet that has one, else 0; and all the packets."""
+    early: list[av.Packet | None] = []
+    for packet in islice(packets, _UNTIMED):
+        early.append(packet)
+        if packet is not None and packet.pts is not None:
+            return packet.pts - step * (len(early) - 1), chain(early, packets)
+    return 0, chain(early, packets)
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
