@@ -64,6 +64,10 @@ class PartialFile:
         hidden = f".{target.stem[:_LONGEST_NAME]}.partial-{secrets.token_hex(4)}{target.suffix}"
         self.path = self.hidden = self._final.with_name(hidden)
 
+    def files(self) -> list[Path]:
+        """What has been written."""
+        return [self.path]
+
     def commit(self) -> None:
         """Bring the finished bytes to disk, then give them their name in one step."""
         sync_file(self.path)
@@ -101,12 +105,17 @@ class PartialSequence:
         self.hidden.mkdir()
         self.path = self.hidden / target.name
 
+    def files(self) -> list[Path]:
+        """What has been written, in order."""
+        made = ImageSequence(self.path)
+        return [made.file(number) for number in made.numbers()]
+
     def commit(self) -> None:
         """Bring the finished files to disk, then give each its name."""
         made, final = ImageSequence(self.path), ImageSequence(self.target)
         numbers = made.numbers()
-        for number in numbers:
-            sync_file(made.file(number))
+        for path in self.files():
+            sync_file(path)
         check_sequence_target(self.target, self.overwrite)
         try:
             for number in numbers:

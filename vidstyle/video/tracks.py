@@ -265,8 +265,9 @@ class Tracks:
         for layout in (stream.codec_context.layout.name, "stereo"):
             rate = _rate(target, stream.codec_context.rate)
             if _can_encode(target, rate, layout):
+                mixed = "" if layout == stream.codec_context.layout.name else ", mixed to stereo"
                 self._warnings.append(
-                    f"sound stream {number} ({name}) is encoded anew as {target}: "
+                    f"sound stream {number} ({name}) is encoded anew as {target}{mixed}: "
                     f"{self._container.muxer} cannot hold {name}"
                 )
                 made = cast(AudioStream, self._output.add_stream(target, rate=rate))
@@ -322,11 +323,11 @@ def _begin(packet: av.Packet) -> Fraction:
     return (packet.pts or 0) * packet.time_base
 
 
-def _holds(container: Container, stream: AudioStream | SubtitleStream) -> bool:
 def _length(packet: av.Packet) -> Fraction:
     return (packet.duration or 0) * packet.time_base
 
 
+def _holds(container: Container, stream: AudioStream | SubtitleStream) -> bool:
     """Try it: some muxers accept a codec and fail only when the header is written."""
     try:
         with av.open(io.BytesIO(), "w", format=container.muxer) as trial:

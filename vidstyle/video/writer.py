@@ -19,6 +19,7 @@ from vidstyle.errors import EncodeError, SettingsError
 from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video.colour import BT709, output_tags
+from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.encoders import check_output, quiet_libraries
 from vidstyle.video.geometry import Orientation
@@ -56,7 +57,8 @@ class ClipWriter:
     - `clip.threads` are the encoder's too: another number gives other bytes.
 
     `warnings` collects, one line each, what the result could not take over from the source.
-    `comment`, set before the first frame, goes to the result's tags, after the source's own.
+    `comment`, set before the first frame, goes to the result's tags, after the source's own; in
+    GIF and PNG it is the comment, in TIFF and EXR there is none.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
     """
@@ -184,10 +186,10 @@ class ClipWriter:
         tags = output_tags(self.info.colour, layout.is_rgb)
         if layout.is_rgb:
             return tags
-        return replace(
-            tags,
         if layout.is_grey and self._plan.container.numbered:
             return replace(tags, full_range=True)  # what readers of grey pictures take them for
+        return replace(
+            tags,
             matrix=BT709 if encoder.only_709 else tags.matrix,
             full_range=tags.full_range and encoder.states_range,
         )
@@ -233,8 +235,8 @@ class ClipWriter:
         lost = list(labels.others)
         if container.tags:
             self._container.metadata.update(labels.tags)
-        elif labels.timecode:
-            lost.append("the timecode")
+        else:
+            lost += ["the tags"] * bool(labels.tags) + ["the timecode"] * bool(labels.timecode)
         if container.sound is None:
             lost += ["the sound"] * bool(self.info.sound_streams)
             lost += ["the subtitles"] * labels.subtitles
@@ -383,6 +385,9 @@ class ClipWriter:
                 self._tracks.finish()
                 self._tracks.close()
             self._container.close()
+            if self.comment and not self._plan.container.tags:
+                for picture in self._partial.files():
+                    add_comment(picture, self.comment)
             self._partial.commit()
         if self._snaps is not None and self._moved > self._snaps / 2:
             self.warnings.append(
