@@ -17,6 +17,7 @@ from vidstyle.frame import ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video import ClipReader, ClipWriter, check_not_source, check_output, probe
 from vidstyle.video.convert import RgbToFrame
+from vidstyle.video.encoders import default_ending
 from vidstyle.video.planes import PixelLayout
 
 SIZE = (256, 128)  # DNxHR takes nothing smaller
@@ -338,6 +339,52 @@ def test_what_a_lossless_codec_can_keep_it_keeps(
     name = {"exr": "a.%d.exr", "prores_ks": "a.mov"}.get(codec, "a.mkv")
     plan = check_output(tmp_path / name, OutputSettings(codec=codec), given)
     assert plan.layout.name == chosen
+
+
+def test_what_a_container_lists_but_does_not_take_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    for codec in ("libvpx-vp9", "libsvtav1"):
+        with pytest.raises(SettingsError, match=r"a \.mov file cannot hold it"):
+            check_output(tmp_path / "a.mov", OutputSettings(codec=codec), info())
+        assert default_ending(tmp_path / "a.mov", codec) == ".mp4"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "avi"])
+def test_transparency_that_only_matroska_holds_lies_over_black_elsewhere(
+    sources: dict[str, Path], tmp_path: Path, ending: str
+) -> None:
+    target = tmp_path / f"a.{ending}"
+    before, writer = through(sources["c.mkv"], target, "libvpx-vp9")
+    assert any("transparency is lost" in warning for warning in writer.warnings)
+    with ClipReader(target) as reader:
+        after = list(reader)
+    assert after[0].alpha is None
+    assert abs((after[0].image - before[0].image).mean()) * 255 < 1
+    settings = OutputSettings(codec="libvpx-vp9", pix_fmt="yuva420p")
+    with pytest.raises(SettingsError, match="does not carry the transparency"):
+        check_output(tmp_path / f"b.{ending}", settings, info())
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "codec"),
+    [
+        ("a.mkv", "o.avi", "ffv1"),  # nothing in it says what the levels mean
+        ("b.mkv", "o.avi", "ffv1"),
+        ("a.mp4", "o.avi", "ffv1"),
+        ("a.mp4", "o.webm", "libvpx"),  # VP8 is BT.601 by definition
+    ],
+)
+def test_colours_stay_where_files_do_not_name_their_matrix(
+    sources: dict[str, Path], tmp_path: Path, source: str, target: str, codec: str
+) -> None:
+    before, _ = through(sources[source], tmp_path / target, codec)
+    with ClipReader(tmp_path / target) as reader:
+        after = list(reader)
+    for one, other in zip(before, after, strict=True):
+        error = (other.image - one.image) * 255
+        assert abs(error.mean(axis=(0, 1))).max() < 2  # VP8 is lossy
+        assert np.abs(error).mean() < 3
 
 
 def test_grey_pictures_use_all_levels(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from vidstyle.errors import EncodeError, SettingsError
 from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
-from vidstyle.video.colour import BT709, output_tags
+from vidstyle.video.colour import UNSPECIFIED, output_tags, settle_tags
 from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.encoders import check_output, quiet_libraries
@@ -29,6 +29,7 @@ from vidstyle.video.reader import exact_seconds
 from vidstyle.video.target import PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
 
+_SILENT: Final = ColourTags(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, False)
 _USUAL_PRIMARIES: Final = (1, 5, 6)  # too close to sRGB's to be missed
 _LEAST_TIMESCALE: Final = 1000  # mp4's own default for its edit lists
 
@@ -186,13 +187,19 @@ class ClipWriter:
         tags = output_tags(self.info.colour, layout.is_rgb)
         if layout.is_rgb:
             return tags
-        if layout.is_grey and self._plan.container.numbered:
-            return replace(tags, full_range=True)  # what readers of grey pictures take them for
+        if self._plan.container.numbered or not self._says_colour:
+            # What readers take the silent ones for.
+            silent = settle_tags(_SILENT, self.info.width, self.info.height)
+            return replace(silent, full_range=layout.is_grey)
         return replace(
             tags,
-            matrix=BT709 if encoder.only_709 else tags.matrix,
+            matrix=encoder.matrix or tags.matrix,
             full_range=tags.full_range and encoder.states_range,
         )
+
+    @property
+    def _says_colour(self) -> bool:
+        return self._plan.container.states_colour or self._plan.encoder.states_colour
 
     def _tell_of_depth(self) -> None:
         plan, bits = self._plan, self._plan.layout.depth
@@ -242,8 +249,10 @@ class ClipWriter:
             lost += ["the subtitles"] * labels.subtitles
         if labels.chapters and not container.chapters:
             lost.append("the chapters")
-        if self._plan.encoder.untagged and self._colour.primaries not in _USUAL_PRIMARIES:
-            lost.append(f"colour primaries {self._colour.primaries}")
+        primaries = self.info.colour.primaries
+        silent = self._plan.encoder.untagged or not self._says_colour
+        if silent and primaries not in _USUAL_PRIMARIES:
+            lost.append(f"colour primaries {primaries}")
         if lost:
             self.warnings.append(f"left out of {ending}: {', '.join(lost)}")
 
