@@ -323,6 +323,8 @@ def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None
         ("yuv411p", "ffv1", "yuv422p"),
         ("yuv440p", "ffv1", "yuv444p"),
         ("rgb24", "ffv1", "bgr0"),
+        ("gray", "ffv1", "yuv444p"),  # a painting of it has colours
+        ("gray16be", "png", "rgb48be"),
         ("gbrpf32le", "ffv1", "gbrp16le"),  # float is not in version 3 of the format
         ("gbrapf16le", "ffv1", "gbrap16le"),
         ("gbrapf16le", "exr", "gbrapf32le"),
@@ -336,7 +338,7 @@ def test_what_a_lossless_codec_can_keep_it_keeps(
 ) -> None:
     layout = PixelLayout(source)
     given = info(pix_fmt=source, bit_depth=layout.depth, has_alpha=layout.has_alpha)
-    name = {"exr": "a.%d.exr", "prores_ks": "a.mov"}.get(codec, "a.mkv")
+    name = {"exr": "a.%d.exr", "png": "a.%d.png", "prores_ks": "a.mov"}.get(codec, "a.mkv")
     plan = check_output(tmp_path / name, OutputSettings(codec=codec), given)
     assert plan.layout.name == chosen
 
@@ -387,6 +389,44 @@ def test_colours_stay_where_files_do_not_name_their_matrix(
         assert np.abs(error).mean() < 3
 
 
+def test_a_sequence_may_mix_kinds_of_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+
+    ramp = Image.linear_gradient("L").resize((64, 48))
+    kinds = ("RGB", "L", "P", "RGBA", "1", "LA", "RGB")
+    for first in (1, 2):
+        for number, kind in enumerate(kinds, 1):
+            ramp.convert(kind).save(tmp_path / f"s{first}.{number}.png")
+    (tmp_path / "s2.1.png").unlink()  # and it may begin with grey
+    for first in (1, 2):
+        path = tmp_path / f"s{first}.%d.png"
+        _copy_sequence(path, tmp_path / f"o{first}.%d.png", OutputSettings())
+        with ClipReader(tmp_path / f"o{first}.%d.png", ClipSettings(fps=Fraction(24))) as reader:
+            after = list(reader)
+        for kind, picture in zip(kinds[first - 1 :], after, strict=True):
+            expected = np.asarray(ramp.convert(kind).convert("L"), np.float32)
+            assert np.abs(picture.image[..., 1] * 255 - expected).max() < 1.1, (first, kind)
+
+
+@pytest.mark.parametrize("name", ["ya8", "ya16be"])
+def test_grey_with_alpha_keeps_its_levels(tmp_path: Path, name: str) -> None:
+    top = 255 if name == "ya8" else 65535
+    ramp = np.linspace(0, top, 63).astype("u1" if top == 255 else ">u2")
+    with av.open(str(tmp_path / "s.%d.png"), "w", format="image2") as clip:
+        video = clip.add_stream("png", rate=24)
+        video.width, video.height, video.pix_fmt = 63, 48, name
+        frame = av.VideoFrame(63, 48, name)
+        rows = np.frombuffer(frame.planes[0], ramp.dtype).reshape(48, -1, 2)
+        rows[:, :63, 0], rows[:, :63, 1] = ramp, top
+        rows[:24, :63, 1] = 0
+        clip.mux([*video.encode(frame), *video.encode(None)])
+    with ClipReader(tmp_path / "s.%d.png", ClipSettings(fps=Fraction(24))) as reader:
+        (picture,) = reader
+    np.testing.assert_allclose(picture.image[40, :, 1] * top, ramp, atol=0.01)
+    assert picture.alpha[:24].max() == picture.image[:24].max() == 0
+    assert picture.alpha[24:].min() == 1
+
+
 def test_grey_pictures_use_all_levels(tmp_path: Path) -> None:
     """TIFF does not say so; limited to 16-235 black and white would come out grey."""
     from PIL import Image
@@ -398,7 +438,8 @@ def test_grey_pictures_use_all_levels(tmp_path: Path) -> None:
         (picture,) = reader
         np.testing.assert_allclose(picture.image[0, :, 1] * 255, ramp[0], atol=1e-3)
         for ending in ("png", "tif"):
-            with ClipWriter(tmp_path / f"o.%d.{ending}", reader.info, None, part) as writer:
+            target, grey = tmp_path / f"o.%d.{ending}", OutputSettings(pix_fmt="gray")
+            with ClipWriter(target, reader.info, grey, part) as writer:
                 writer.write(picture)
             np.testing.assert_array_equal(Image.open(tmp_path / f"o.1.{ending}"), ramp)
 

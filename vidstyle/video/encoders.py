@@ -295,7 +295,7 @@ def _unfit(layout: PixelLayout, encoder: Encoder, info: ClipInfo | None) -> tupl
     opaque = layout.planar.replace("yuva", "yuv").replace("gbrap", "gbrp")
     place = [opaque.startswith(chroma) for chroma in (*_USUAL_CHROMA, "")].index(True)
     return (
-        layout.is_grey and not (encoder.lossless and same),
+        layout.is_grey,  # a painting of a grey clip has colours
         layout.has_alpha != alpha,
         max(0, depth - layout.depth),
         not (encoder.lossless and same),

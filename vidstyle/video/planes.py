@@ -31,6 +31,7 @@ _CHROMA: Final = {
     (1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410",
 }  # fmt: skip
 _HALF: Final = re.compile(r"(gbra?p|gray)f16le")
+_GREY_ALPHA: Final = re.compile(r"ya(8|16le|16be)")
 _WRITABLE: Final = re.compile(r"yuva?4(20|22|44)p(\d+le)?|gbra?p(f?\d+le)?|gray(\d+le)?")
 
 
@@ -185,4 +186,15 @@ def to_planar(reformatter: VideoReformatter, frame: av.VideoFrame) -> av.VideoFr
     planar = PixelLayout(frame.format.name).planar
     if _HALF.fullmatch(frame.format.name):  # swscale would clip light above 1, and lift black
         return make_frame(read_planes(frame), planar)
+    if _GREY_ALPHA.fullmatch(frame.format.name):  # swscale would limit the range of grey
+        return make_frame(_grey_and_alpha(frame), planar)
     return frame if frame.format.name == planar else resample(reformatter, frame, planar)
+
+
+def _grey_and_alpha(frame: av.VideoFrame) -> list[np.ndarray]:
+    """Y', no chroma, alpha."""
+    kind = {"ya8": "u1", "ya16le": "<u2", "ya16be": ">u2"}[frame.format.name]
+    rows = np.frombuffer(memoryview(frame.planes[0]), kind).reshape(frame.height, -1, 2)
+    grey, alpha = np.moveaxis(rows[:, : frame.width], -1, 0)
+    middle = np.full_like(grey, 2 ** (8 * grey.itemsize - 1))
+    return [grey, middle, middle, alpha]

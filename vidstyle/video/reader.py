@@ -178,10 +178,7 @@ class ClipReader:
             self.close()
             raise
         self._orientation = Orientation(self.info.rotation_degrees, self.info.mirrored)
-        coded_width, coded_height = self.info.width, self.info.height
-        if self._orientation.swaps_sides:
-            coded_width, coded_height = coded_height, coded_width
-        self._to_rgb = FrameToRgb(self.info.colour, coded_width, coded_height)
+        self._converters: dict[bool, FrameToRgb] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -367,7 +364,7 @@ class ClipReader:
                 f"all are scaled to the first's {first.width}x{first.height}"
             )
         try:
-            image, alpha = self._to_rgb(picture.frame)
+            image, alpha = self._converter(frame)(frame)
         except (av.FFmpegError, ValueError) as error:
             name = picture.frame.format.name
             raise DecodeError(
@@ -382,6 +379,17 @@ class ClipReader:
             None if alpha is None else np.ascontiguousarray(self._orientation.upright(alpha)),
             picture.frame,
         )
+
+    def _converter(self, frame: av.VideoFrame) -> FrameToRgb:
+        """Sequences mix them: programs save black as grey among pictures in colour."""
+        layout = PixelLayout(frame.format.name)
+        rgb = layout.is_rgb or layout.is_float
+        if rgb not in self._converters:
+            width, height = self.info.width, self.info.height
+            if self._orientation.swaps_sides:
+                width, height = height, width
+            self._converters[rgb] = FrameToRgb(self._tags(frame), width, height)
+        return self._converters[rgb]
 
     def _nothing_in_range(self) -> str:
         seconds, end = self.info.seconds, self.settings.end
