@@ -122,6 +122,7 @@ class Report:
     passes: int
     flow: str
     corrupt_packets: int
+    damaged_frames: int
     warp_error: float | None
     warp_error_source: float | None
     warp_error_ratio: float | None
@@ -289,6 +290,11 @@ def stylize_video(
         _warn([message for message in late if message not in early], on_event)
         if reader.corrupt_packets:
             _warn([f"{clip}: skipped {reader.corrupt_packets} broken packets"], on_event)
+        if reader.damaged_frames:
+            _warn(
+                [f"{clip}: {reader.damaged_frames} frames are damaged, mended as far as may be"],
+                on_event,
+            )
     return _report(writer, reader, styler, tally, resumed, time.perf_counter() - begun)
 
 
@@ -461,6 +467,7 @@ def _report(
         passes=look.rounds,
         flow=look.flow,
         corrupt_packets=reader.corrupt_packets,
+        damaged_frames=reader.damaged_frames,
         warp_error=steady.result if steady and measured else None,
         warp_error_source=steady.source if steady and measured else None,
         warp_error_ratio=steady.ratio if steady and measured else None,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
 from av.subtitles.subtitle import SubtitleSet
+from PIL import Image
 
 from tests.video.made_clips import make_clip, real_clip
 from vidstyle.settings import ClipSettings
@@ -203,11 +205,68 @@ def test_tags_and_settings_are_written(tmp_path: Path) -> None:
         assert tags["comment"] == 'from the pier\nvidstyle {"steps": 3}'
 
 
+@pytest.mark.parametrize("length", [20, 1000])
+def test_settings_are_written_into_gif_and_png(tmp_path: Path, length: int) -> None:
+    path, made_by = make_clip(tmp_path / "s.mp4", 5), "vidstyle " + "x" * length
+    carried(path, tmp_path / "a.gif", made_by)
+    carried(path, tmp_path / "a.%d.png", made_by)
+    carried(path, tmp_path / "plain.gif")
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.info["comment"].decode() == made_by
+    assert levels(tmp_path / "a.gif") == levels(tmp_path / "plain.gif")
+    for number in range(1, 6):
+        with Image.open(tmp_path / f"a.{number}.png") as picture:
+            picture.load()  # it checks every chunk
+            assert picture.text == {"Comment": made_by}
+
+
+def levels(path: Path) -> list[bytes]:
+    with av.open(str(path)) as clip:
+        return [frame.to_ndarray(format="rgb24").tobytes() for frame in clip.decode(video=0)]
+
+
+def test_a_cover_picture_is_named_as_such(tmp_path: Path) -> None:
+    with (
+        av.open(str(make_clip(tmp_path / "s.mp4", 5))) as clip,
+        av.open(str(tmp_path / "c.mp4"), "w") as target,
+    ):
+        cover = target.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        video = target.add_stream_from_template(clip.streams.video[0])
+        target.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
+        target.mux(cover.encode(None))
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
+    writer = carried(tmp_path / "c.mp4", tmp_path / "a.mp4")
+    assert (writer.info.width, writer.info.codec) == (64, "h264")
+    assert writer.warnings == ["left out of .mp4: the cover picture"]
+
+
+def test_sound_of_fewer_channels_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "s.mkv"
+    with av.open(str(path), "w") as clip:
+        video, voice = clip.add_stream("libx264", rate=25), clip.add_stream("flac", rate=48000)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        voice.codec_context.layout = "5.1"
+        wave = av.AudioFrame(format="s16", layout="5.1", samples=4608)
+        picture = av.VideoFrame(64, 48, "yuv420p")
+        wave.sample_rate, wave.pts, picture.pts = 48000, 0, 0
+        clip.mux([*voice.encode(wave), *voice.encode(None)])
+        clip.mux([*video.encode(picture), *video.encode(None)])
+    (warning,) = carried(path, tmp_path / "a.avi").warnings
+    assert "encoded anew as libmp3lame, mixed to stereo" in warning
+    (warning,) = carried(path, tmp_path / "a.webm").warnings
+    assert "encoded anew as libopus:" in warning
+
+
 def test_what_pictures_cannot_carry_is_said(tmp_path: Path) -> None:
     path = labelled(tmp_path / "s.mkv", "subrip")
     sound = make_clip(tmp_path / "t.mp4", 5, sound=("aac",))
     assert carried(path, tmp_path / "a.gif").warnings == [
-        "left out of .gif: the timecode, the subtitles, the chapters"
+        "left out of .gif: the tags, the timecode, the subtitles, the chapters"
     ]
     assert carried(sound, tmp_path / "a.%03d.png").warnings == ["left out of .png: the sound"]
     lines, marks = carried(path, tmp_path / "a.avi").warnings

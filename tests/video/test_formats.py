@@ -11,12 +11,13 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import gradient
+from tests.video.made_clips import gradient, info
 from vidstyle.errors import InputError, OutputError, SettingsError
 from vidstyle.frame import ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
-from vidstyle.video import ClipReader, ClipWriter, check_not_source, probe
+from vidstyle.video import ClipReader, ClipWriter, check_not_source, check_output, probe
 from vidstyle.video.convert import RgbToFrame
+from vidstyle.video.encoders import default_ending
 from vidstyle.video.planes import PixelLayout
 
 SIZE = (256, 128)  # DNxHR takes nothing smaller
@@ -312,6 +313,157 @@ def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None
     ):
         for frame in reader:
             writer.write(frame)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "chosen"),
+    [
+        ("yuvj422p", "ffv1", "yuv422p"),
+        ("yuvj444p", "ffv1", "yuv444p"),
+        ("yuv411p", "ffv1", "yuv422p"),
+        ("yuv440p", "ffv1", "yuv444p"),
+        ("rgb24", "ffv1", "bgr0"),
+        ("gray", "ffv1", "yuv444p"),  # a painting of it has colours
+        ("gray16be", "png", "rgb48be"),
+        ("gbrpf32le", "ffv1", "gbrp16le"),  # float is not in version 3 of the format
+        ("gbrapf16le", "ffv1", "gbrap16le"),
+        ("gbrapf16le", "exr", "gbrapf32le"),
+        ("yuv422p", "libx264", "yuv420p"),
+        ("yuv422p10le", "prores_ks", "yuv422p10le"),
+        ("yuv444p", "libx265", "yuv420p"),
+    ],
+)
+def test_what_a_lossless_codec_can_keep_it_keeps(
+    tmp_path: Path, source: str, codec: str, chosen: str
+) -> None:
+    layout = PixelLayout(source)
+    given = info(pix_fmt=source, bit_depth=layout.depth, has_alpha=layout.has_alpha)
+    name = {"exr": "a.%d.exr", "png": "a.%d.png", "prores_ks": "a.mov"}.get(codec, "a.mkv")
+    plan = check_output(tmp_path / name, OutputSettings(codec=codec), given)
+    assert plan.layout.name == chosen
+
+
+def test_what_a_container_lists_but_does_not_take_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    for codec in ("libvpx-vp9", "libsvtav1"):
+        with pytest.raises(SettingsError, match=r"a \.mov file cannot hold it"):
+            check_output(tmp_path / "a.mov", OutputSettings(codec=codec), info())
+        assert default_ending(tmp_path / "a.mov", codec) == ".mp4"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "avi"])
+def test_transparency_that_only_matroska_holds_lies_over_black_elsewhere(
+    sources: dict[str, Path], tmp_path: Path, ending: str
+) -> None:
+    target = tmp_path / f"a.{ending}"
+    before, writer = through(sources["c.mkv"], target, "libvpx-vp9")
+    assert any("transparency is lost" in warning for warning in writer.warnings)
+    with ClipReader(target) as reader:
+        after = list(reader)
+    assert after[0].alpha is None
+    assert abs((after[0].image - before[0].image).mean()) * 255 < 1
+    settings = OutputSettings(codec="libvpx-vp9", pix_fmt="yuva420p")
+    with pytest.raises(SettingsError, match="does not carry the transparency"):
+        check_output(tmp_path / f"b.{ending}", settings, info())
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "codec"),
+    [
+        ("a.mkv", "o.avi", "ffv1"),  # nothing in it says what the levels mean
+        ("b.mkv", "o.avi", "ffv1"),
+        ("a.mp4", "o.avi", "ffv1"),
+        ("a.mp4", "o.webm", "libvpx"),  # VP8 is BT.601 by definition
+    ],
+)
+def test_colours_stay_where_files_do_not_name_their_matrix(
+    sources: dict[str, Path], tmp_path: Path, source: str, target: str, codec: str
+) -> None:
+    before, _ = through(sources[source], tmp_path / target, codec)
+    with ClipReader(tmp_path / target) as reader:
+        after = list(reader)
+    for one, other in zip(before, after, strict=True):
+        error = (other.image - one.image) * 255
+        assert abs(error.mean(axis=(0, 1))).max() < 2  # VP8 is lossy
+        assert np.abs(error).mean() < 3
+
+
+def test_a_sequence_may_mix_kinds_of_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+
+    ramp = Image.linear_gradient("L").resize((64, 48))
+    kinds = ("RGB", "L", "P", "RGBA", "1", "LA", "RGB")
+    for first in (1, 2):
+        for number, kind in enumerate(kinds, 1):
+            ramp.convert(kind).save(tmp_path / f"s{first}.{number}.png")
+    (tmp_path / "s2.1.png").unlink()  # and it may begin with grey
+    for first in (1, 2):
+        path = tmp_path / f"s{first}.%d.png"
+        _copy_sequence(path, tmp_path / f"o{first}.%d.png", OutputSettings())
+        with ClipReader(tmp_path / f"o{first}.%d.png", ClipSettings(fps=Fraction(24))) as reader:
+            after = list(reader)
+        for kind, picture in zip(kinds[first - 1 :], after, strict=True):
+            expected = np.asarray(ramp.convert(kind).convert("L"), np.float32)
+            assert np.abs(picture.image[..., 1] * 255 - expected).max() < 1.1, (first, kind)
+
+
+@pytest.mark.parametrize("name", ["ya8", "ya16be"])
+def test_grey_with_alpha_keeps_its_levels(tmp_path: Path, name: str) -> None:
+    top = 255 if name == "ya8" else 65535
+    ramp = np.linspace(0, top, 63).astype("u1" if top == 255 else ">u2")
+    with av.open(str(tmp_path / "s.%d.png"), "w", format="image2") as clip:
+        video = clip.add_stream("png", rate=24)
+        video.width, video.height, video.pix_fmt = 63, 48, name
+        frame = av.VideoFrame(63, 48, name)
+        rows = np.frombuffer(frame.planes[0], ramp.dtype).reshape(48, -1, 2)
+        rows[:, :63, 0], rows[:, :63, 1] = ramp, top
+        rows[:24, :63, 1] = 0
+        clip.mux([*video.encode(frame), *video.encode(None)])
+    with ClipReader(tmp_path / "s.%d.png", ClipSettings(fps=Fraction(24))) as reader:
+        (picture,) = reader
+    np.testing.assert_allclose(picture.image[40, :, 1] * top, ramp, atol=0.01)
+    assert picture.alpha[:24].max() == picture.image[:24].max() == 0
+    assert picture.alpha[24:].min() == 1
+
+
+def test_grey_pictures_use_all_levels(tmp_path: Path) -> None:
+    """TIFF does not say so; limited to 16-235 black and white would come out grey."""
+    from PIL import Image
+
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :].repeat(48, 0)
+    Image.fromarray(ramp).save(tmp_path / "s.1.tif")
+    part = ClipSettings(fps=Fraction(24))
+    with ClipReader(tmp_path / "s.%d.tif", part) as reader:
+        (picture,) = reader
+        np.testing.assert_allclose(picture.image[0, :, 1] * 255, ramp[0], atol=1e-3)
+        for ending in ("png", "tif"):
+            target, grey = tmp_path / f"o.%d.{ending}", OutputSettings(pix_fmt="gray")
+            with ClipWriter(target, reader.info, grey, part) as writer:
+                writer.write(picture)
+            np.testing.assert_array_equal(Image.open(tmp_path / f"o.1.{ending}"), ramp)
+
+
+def test_half_precision_is_read_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "s.%d.exr"
+    with av.open(str(path), "w", format="image2") as clip:
+        video = clip.add_stream("exr", rate=24, options={"format": "half"})
+        video.width, video.height, video.pix_fmt = 64, 48, "gbrapf32le"
+        frame = av.VideoFrame(64, 48, "gbrapf32le")
+        for plane, light in zip(frame.planes, (0.214041, 4.0, 0.0, 0.5), strict=True):
+            np.frombuffer(plane, np.float32)[:] = light  # green, blue, red, alpha
+        clip.mux([*video.encode(frame), *video.encode(None)])
+    part = ClipSettings(fps=Fraction(24))
+    with ClipReader(path, part) as reader:
+        (picture,) = reader
+        assert (reader.info.pix_fmt, reader.info.bit_depth) == ("gbrapf16le", 32)
+        np.testing.assert_allclose(picture.image[10, 10], (0, 0.5, 1), atol=1e-3)
+        np.testing.assert_allclose(picture.alpha[10, 10], 0.5, atol=1e-3)
+        with ClipWriter(tmp_path / "o.%d.exr", reader.info, None, part) as writer:
+            writer.write(picture, picture, 1.0)
+    with av.open(str(tmp_path / "o.1.exr")) as clip:
+        light = [np.frombuffer(plane, np.float32)[0] for plane in next(clip.decode()).planes]
+    np.testing.assert_allclose(light, (0.214041, 4.0, 0.0, 0.5), rtol=1e-3)
 
 
 def test_linear_light_is_worked_on_in_srgb(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from tests.conftest import TINY, Vidstyle
 from tests.video.made_clips import real_clip
+from vidstyle.frame import ColourTags
 from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video import ClipReader, ClipWriter
+from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.planes import PixelLayout, make_frame, read_planes
 
 SIZE = (64, 48)
@@ -79,7 +81,8 @@ def neutral(
 )  # fmt: skip
 def test_ycbcr_comes_back_to_the_bit(tmp_path: Path, name: str, tags: tuple) -> None:
     write_planes(tmp_path / "s.mkv", name, tags)
-    neutral(tmp_path / "s.mkv", tmp_path / "a.mkv", OutputSettings(codec="ffv1"))
+    asked = name if name.startswith("gray") else None  # else it gets room for a painting's colours
+    neutral(tmp_path / "s.mkv", tmp_path / "a.mkv", OutputSettings(codec="ffv1", pix_fmt=asked))
     before, after = planes(tmp_path / "s.mkv"), planes(tmp_path / "a.mkv")
     assert len(after) == 3
     for one, other in zip(before, after, strict=True):
@@ -117,7 +120,8 @@ def test_image_sequences_come_back_to_the_bit(
 ) -> None:
     source, target = tmp_path / f"s.%04d.{ending}", tmp_path / f"a.%04d.{ending}"
     write_planes(source, name, (2, 2, 2, 2), codec)
-    neutral(source, target, fps=Fraction(24))
+    asked = name if name == "gray" else None
+    neutral(source, target, OutputSettings(pix_fmt=asked), fps=Fraction(24))
     before, after = (planes(path, framerate="24") for path in (source, target))
     assert len(after) == 3
     for one, other in zip(before, after, strict=True):
@@ -148,6 +152,35 @@ def test_real_clips_come_back(tmp_path: Path, name: str) -> None:
             error = theirs.astype(float) - ours
             assert np.abs(error).max() <= 1
             assert abs(error.mean()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "target", "codec"),
+    [
+        ("yuv422p", (6, 6, 6, 1), "a.mov", "dnxhd"),  # always read as BT.709
+        ("yuv422p10le", (1, 1, 1, 2), "a.mov", "prores_ks"),  # never as full range
+        ("gray", (1, 1, 1, 1), "a.%d.png", None),  # never as limited range
+    ],
+)
+def test_samples_are_not_kept_where_they_mean_another_colour(
+    tmp_path: Path, name: str, tags: tuple, target: str, codec: str | None
+) -> None:
+    source = tmp_path / "s.mkv"
+    with av.open(str(source), "w") as clip:
+        video = clip.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 256, 128, name
+        context = video.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = tags
+        colour = np.linspace(0.2, 0.8, 256, dtype=np.float32)[None, :, None]
+        image = (colour * np.float32([1, 0.7, 0.3])).repeat(128, 0)
+        convert = RgbToFrame(ColourTags(*tags[:3], tags[3] == 2), PixelLayout(name))
+        clip.mux([*video.encode(convert(image)), *video.encode(None)])
+    asked = "gray" if name == "gray" else None
+    neutral(source, tmp_path / target, OutputSettings(codec=codec, pix_fmt=asked))
+    fps = Fraction(25) if "%" in target else None
+    with ClipReader(source) as one, ClipReader(tmp_path / target, ClipSettings(fps=fps)) as other:
+        (before, *_), (after, *_) = list(one), list(other)
+    assert np.abs(before.image - after.image).mean() * 255 < 1
 
 
 def test_strength_zero_is_neutral(tmp_path: Path, vidstyle: Vidstyle, painting: Path) -> None:

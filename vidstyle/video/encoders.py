@@ -13,6 +13,7 @@ import av
 from vidstyle.errors import SettingsError
 from vidstyle.frame import ClipInfo
 from vidstyle.settings import OutputSettings
+from vidstyle.video.colour import BT470BG, BT709
 from vidstyle.video.planes import PixelLayout, writable_layout
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.target import check_sequence_target, check_target
@@ -24,7 +25,8 @@ class Container:
 
     `exact_times`: keeps any time base, rotations and edits. `copied`: the sound codecs that
     players expect in it; `None` means all that the muxer takes. `tags`: says more of itself than
-    its streams do, `chapters` also where they begin. `numbered`: a file a frame.
+    its streams do, `chapters` also where they begin. `numbered`: a file a frame. `states_colour`:
+    says so of streams that do not themselves. `refused`: codecs that it lists, yet does not take.
     """
 
     muxer: str
@@ -36,6 +38,8 @@ class Container:
     tags: bool = True
     chapters: bool = True
     numbered: bool = False
+    states_colour: bool = True
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Encoder:
 
     `even_sides`: refuses odd ones in subsampled layouts. `states_aspect`: its own bytes give the
     pixels' shape, which mkv, webm and avi would else lose. `states_range`: its files say when
-    levels fill the full range; `only_709`: they are always read as BT.709. `lossless`: keeps the
-    source's pixel format where it can. `alpha`: carries it in the formats that have it.
+    levels fill the full range; `matrix`: that which they are always read with. `states_colour`:
+    its own bytes name matrix and range. `lossless`: keeps the source's pixel format where it can.
     `most_bits`: of a sample, unless asked for more. `untagged`: its files do not name colours.
     """
 
@@ -58,9 +62,9 @@ class Encoder:
     even_sides: bool = False
     states_aspect: bool = False
     states_range: bool = True
-    only_709: bool = False
+    matrix: int | None = None
+    states_colour: bool = True
     lossless: bool = False
-    alpha: bool = True
     most_bits: int = 32
     untagged: bool = False
 
@@ -78,10 +82,19 @@ _IN_AVI: Final = frozenset({"mp3", "mp2", "ac3", "aac", "pcm_s16le", "pcm_u8"})
 CONTAINERS: Final = {
     ".mp4": Container("mp4", "libx264", "aac", "mov_text", exact_times=True, copied=_IN_MP4),
     ".m4v": Container("mp4", "libx264", "aac", "mov_text", exact_times=True, copied=_IN_MP4),
-    ".mov": Container("mov", "libx264", "aac", "mov_text", exact_times=True),
+    ".mov": Container(
+        "mov",
+        "libx264",
+        "aac",
+        "mov_text",
+        exact_times=True,
+        refused=frozenset({"av1", "vp8", "vp9"}),
+    ),
     ".mkv": Container("matroska", "libx264", "aac", "subrip"),
     ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt"),
-    ".avi": Container("avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False),
+    ".avi": Container(
+        "avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False, states_colour=False
+    ),
     ".gif": Container("gif", "gif", tags=False, chapters=False),
     ".png": _pictures("png"),
     ".tif": _pictures("tiff"),
@@ -100,7 +113,6 @@ ENCODERS: Final = {
         tag="hvc1",  # Apple's players know HEVC in mp4 only so
         even_sides=True,
         states_aspect=True,
-        alpha=False,  # listed, but not built in
     ),
     "libsvtav1": Encoder(crf=24, top=63, whole_crf=True, options={"preset": "8"}),
     "libvpx-vp9": Encoder(
@@ -109,13 +121,23 @@ ENCODERS: Final = {
         whole_crf=True,
         options={"deadline": "good", "cpu-used": "4", "row-mt": "1"},
     ),
+    # Without its option it refuses transparency.
+    "libvpx": Encoder(
+        quality=None, options={"auto-alt-ref": "0"}, states_range=False, matrix=BT470BG
+    ),
     "prores_ks": Encoder(
         quality=None, options={"profile": "hq", "vendor": "apl0"}, states_range=False
     ),
     "dnxhd": Encoder(
-        quality=None, options={"profile": "dnxhr_hq"}, states_range=False, only_709=True
+        quality=None, options={"profile": "dnxhr_hq"}, states_range=False, matrix=BT709
     ),
-    "ffv1": Encoder(quality=None, options={"level": "3", "slicecrc": "1"}, lossless=True),
+    "ffv1": Encoder(
+        quality=None,
+        options={"level": "3", "slicecrc": "1"},
+        states_colour=False,
+        lossless=True,
+        most_bits=16,  # lists float, which its level 3 has not
+    ),
     "gif": Encoder(quality=None, untagged=True),
     "png": Encoder(quality=None, lossless=True),
     "tiff": Encoder(
@@ -135,7 +157,13 @@ ENCODERS: Final = {
     ),
     "av1_nvenc": Encoder(quality="cq", crf=24, top=63, options={"rc": "vbr"}),
 }
-_OTHER: Final = Encoder(quality=None, states_range=False)
+_OTHER: Final = Encoder(quality=None, states_range=False, states_colour=False)
+# The muxers that carry the transparency of a codec, where not all do.
+_ALPHA_IN: Final = {
+    "vp8": ("matroska", "webm"),
+    "vp9": ("matroska", "webm"),
+    "hevc": (),  # its encoder lists the formats, but is built without
+}
 # Where a layout wants another than the encoder's usual one.
 _PROFILES: Final = {
     ("prores_ks", "yuv444p10le"): "4444",
@@ -180,7 +208,7 @@ def check_output(path: Path, settings: OutputSettings, info: ClipInfo | None = N
     codec = _codec(settings.codec or container.video)
     encoder = ENCODERS.get(codec.name, _OTHER)
     _check_held(codec, container, path)
-    layout = _layout(codec, encoder, settings.pix_fmt, info)
+    layout = _layout(codec, container, settings.pix_fmt, info)
     plan = Plan(container, codec.name, encoder, layout, _crf(codec.name, encoder, settings.crf))
     check = check_sequence_target if container.numbered else check_target
     check(path, settings.overwrite)
@@ -220,21 +248,35 @@ def _check_held(codec: av.Codec, container: Container, path: Path) -> None:
 def _is_held(codec: av.Codec, container: Container) -> bool:
     if container.numbered:
         return codec.name == container.video
+    if codec.canonical_name in container.refused:
+        return False
     with av.open(io.BytesIO(), "w", format=container.muxer) as muxer:
         return codec.name in muxer.supported_codecs
 
 
 def _layout(
-    codec: av.Codec, encoder: Encoder, name: str | None, info: ClipInfo | None
+    codec: av.Codec, container: Container, name: str | None, info: ClipInfo | None
 ) -> PixelLayout:
+    encoder = ENCODERS.get(codec.name, _OTHER)
+    clear = container.muxer in _ALPHA_IN.get(codec.canonical_name, (container.muxer,))
     offered = [entry.name for entry in codec.video_formats or ()]
     if name is not None:
         layout = writable_layout(name)
         if offered and name not in offered:
             choice = ", ".join(offered[:12])
             raise SettingsError(f"--pix-fmt {name}: {codec.name} takes {choice}")
+        if layout.has_alpha and not clear:
+            raise SettingsError(
+                f"--pix-fmt {name}: {container.muxer} does not carry the transparency of "
+                f"{codec.name}; end the name in .webm or leave --pix-fmt out"
+            )
         return layout
     usual = [layout for layout in map(PixelLayout, offered) if layout.is_writable]
+    usual = [
+        layout
+        for layout in usual
+        if layout.depth <= encoder.most_bits and (clear or not layout.has_alpha)
+    ]
     if codec.name in _PICTURES:
         usual = [layout for layout in usual if layout.is_rgb or layout.is_grey]
     if not usual:
@@ -247,19 +289,26 @@ def _layout(
 def _unfit(layout: PixelLayout, encoder: Encoder, info: ClipInfo | None) -> tuple[object, ...]:
     """Smallest for the layout that loses least of the source, then the most usual one."""
     depth = min(info.bit_depth if info else 8, encoder.most_bits)
-    alpha = info is not None and info.has_alpha and encoder.alpha
-    same = info is not None and layout.planar == PixelLayout(info.pix_fmt).planar
+    alpha = info is not None and info.has_alpha
+    source = PixelLayout(info.pix_fmt) if info else layout
+    same = info is not None and layout.planar == source.planar.replace("yuvj", "yuv")
     opaque = layout.planar.replace("yuva", "yuv").replace("gbrap", "gbrp")
     place = [opaque.startswith(chroma) for chroma in (*_USUAL_CHROMA, "")].index(True)
     return (
-        layout.is_grey and not (encoder.lossless and same),
+        layout.is_grey,  # a painting of a grey clip has colours
         layout.has_alpha != alpha,
         max(0, depth - layout.depth),
         not (encoder.lossless and same),
+        encoder.lossless and _loses_colour(layout, source),
         layout.depth,
         layout.name == "pal8",
         place,
     )
+
+
+def _loses_colour(layout: PixelLayout, source: PixelLayout) -> bool:
+    fewer = any(ours > theirs for ours, theirs in zip(layout.unit, source.unit, strict=True))
+    return fewer or layout.is_rgb != source.is_rgb
 
 
 def _crf(codec: str, encoder: Encoder, asked: float | None) -> float | None:

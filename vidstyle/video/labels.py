@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from vidstyle.video.target import url
+from vidstyle.video.source import moving_pictures, open_source
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -43,10 +43,7 @@ class Labels:
     @classmethod
     def of(cls, source: Path) -> Labels:
         """None if the file is gone (a resumed render needs only frames) or is many pictures."""
-        with (
-            suppress(av.FFmpegError, OSError),
-            av.open(url(source), metadata_errors="replace") as clip,
-        ):
+        with suppress(av.FFmpegError, OSError), open_source(source) as clip:
             lines = bool(clip.streams.subtitles)
             return cls(_tags(clip), tuple(clip.chapters()), _timecode(clip), lines, _others(clip))
         return cls()
@@ -87,14 +84,16 @@ def _timecode(clip: InputContainer) -> str | None:
 
 
 def _others(clip: InputContainer) -> tuple[str, ...]:
-    pictures = [f"video stream {n}" for n in range(2, len(clip.streams.video) + 1)]
+    moving = moving_pictures(clip)
+    pictures = [f"video stream {n}" for n in range(2, len(moving) + 1)]
+    covers = ["the cover picture"] * (len(clip.streams.video) > len(moving))
     data = [
         f"data stream {number}"
         for number, stream in enumerate(clip.streams.data, 1)
         if "timecode" not in stream.metadata and not repeats_chapters(stream, clip)
     ]
     attached = [f"attachment {n}" for n in range(1, len(clip.streams.attachments) + 1)]
-    return (*pictures, *data, *attached)
+    return (*covers, *pictures, *data, *attached)
 
 
 def repeats_chapters(stream: Stream, clip: InputContainer) -> bool:

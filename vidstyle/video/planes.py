@@ -30,6 +30,8 @@ _SHARP: Final = (
 _CHROMA: Final = {
     (1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410",
 }  # fmt: skip
+_HALF: Final = re.compile(r"(gbra?p|gray)f16le")
+_GREY_ALPHA: Final = re.compile(r"ya(8|16le|16be)")
 _WRITABLE: Final = re.compile(r"yuva?4(20|22|44)p(\d+le)?|gbra?p(f?\d+le)?|gray(\d+le)?")
 
 
@@ -45,7 +47,9 @@ class PixelLayout:
 
     @cached_property
     def depth(self) -> int:
-        """Bits of a sample; 32 is float."""
+        """Bits of a sample; 32 is float, half precision as well."""
+        if self.is_float:
+            return 32
         return max((part.bits for part in self.format.components), default=8)
 
     @property
@@ -134,9 +138,14 @@ def read_planes(frame: av.VideoFrame) -> list[np.ndarray]:
 
 def _rows(frame: av.VideoFrame, part: VideoFormatComponent) -> np.ndarray:
     plane = frame.planes[part.plane]
-    dtype = np.uint8 if part.bits <= 8 else np.uint16 if part.bits <= 16 else np.float32
-    rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-    return rows[:, : plane.width]
+    rows = np.frombuffer(memoryview(plane), _kind(frame.format.name, part.bits))
+    return rows.reshape(plane.height, -1)[:, : plane.width]
+
+
+def _kind(name: str, bits: int) -> type[np.generic]:
+    if _HALF.fullmatch(name):
+        return np.float16
+    return np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.float32
 
 
 def make_frame(planes: Sequence[np.ndarray], name: str) -> av.VideoFrame:
@@ -175,4 +184,17 @@ def resample(
 def to_planar(reformatter: VideoReformatter, frame: av.VideoFrame) -> av.VideoFrame:
     """The same samples, a plane each."""
     planar = PixelLayout(frame.format.name).planar
+    if _HALF.fullmatch(frame.format.name):  # swscale would clip light above 1, and lift black
+        return make_frame(read_planes(frame), planar)
+    if _GREY_ALPHA.fullmatch(frame.format.name):  # swscale would limit the range of grey
+        return make_frame(_grey_and_alpha(frame), planar)
     return frame if frame.format.name == planar else resample(reformatter, frame, planar)
+
+
+def _grey_and_alpha(frame: av.VideoFrame) -> list[np.ndarray]:
+    """Y', no chroma, alpha."""
+    kind = {"ya8": "u1", "ya16le": "<u2", "ya16be": ">u2"}[frame.format.name]
+    rows = np.frombuffer(memoryview(frame.planes[0]), kind).reshape(frame.height, -1, 2)
+    grey, alpha = np.moveaxis(rows[:, : frame.width], -1, 0)
+    middle = np.full_like(grey, 2 ** (8 * grey.itemsize - 1))
+    return [grey, middle, middle, alpha]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
@@ -16,7 +16,6 @@ import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -29,11 +28,14 @@ from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
-from vidstyle.video.target import url
+from vidstyle.video.source import moving_pictures, open_source, url
+from vidstyle.video.timeline import Timeline
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
+_FASTEST: Final = 1000  # frames a second
+_UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
 
 def exact_seconds(value: float) -> Fraction:
@@ -56,7 +58,7 @@ def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a clip in it")
     try:
-        container = av.open(url(path), metadata_errors="replace")
+        container = open_source(path)
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; check its permissions") from error
     except (av.FFmpegError, ValueError) as error:
@@ -96,10 +98,12 @@ def _refuse_stills(container: InputContainer, path: Path) -> InputContainer:
 
 def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first video stream that is not cover art."""
-    still = Disposition.attached_pic | Disposition.timed_thumbnails
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & still:
+    moving = moving_pictures(container)
+    for stream in moving:
+        if stream.codec_context is not None:
             return stream
+    if moving:
+        raise InputError(f"{path}: its video codec is unknown here; convert it to H.264 first")
     raise InputError(f"{path}: has no video stream; name a clip with pictures in it")
 
 
@@ -120,19 +124,24 @@ class _Picture(NamedTuple):
 class _Clock:
     """Gives every frame a pts later than the one before, in the stream's time base."""
 
-    def __init__(self, due: int | None, step: int) -> None:
+    def __init__(self, due: int | None, step: int, time_base: Fraction) -> None:
         self._due = due
         self._step = step
+        self._time_base = time_base
+        self._timeline = Timeline()
         self._last: int | None = None
 
     def time_of(self, frame: av.VideoFrame) -> int | None:
         pts = self._due if frame.pts is None else frame.pts
         if pts is None:
             return None
+        length = frame.duration or self._step
+        begin = self._timeline.place(0, pts * self._time_base, length * self._time_base)
+        pts = round(begin / self._time_base)
         if self._last is not None and pts <= self._last:
             pts = self._last + 1  # the least that keeps the frames in order and later times true
         self._last = pts
-        self._due = pts + (frame.duration or self._step)
+        self._due = pts + length
         return pts
 
 
@@ -141,10 +150,11 @@ class ClipReader:
 
     Frames come upright and scaled to `settings.size`, those whose time t since the clip's first
     frame is in start <= t < end, numbered from 0. Their pts strictly increase: a missing one is a
-    frame's length after the one before, a repeated one a tick. Packets that do not decode are
-    skipped and counted in `corrupt_packets`; damaged frames that do decode are kept, a repaired
-    picture being better than a jump. What is marked interlaced is deinterlaced. A path such as
-    `shot.%04d.exr` is an image sequence and needs `settings.fps`; linear light becomes sRGB.
+    frame's length after the one before, a repeated one a tick; where the file's clock starts over,
+    they go on. Packets that do not decode are skipped and counted in `corrupt_packets`; damaged
+    frames that do decode are kept, a repaired picture being better than a jump, and counted in
+    `damaged_frames`. What is marked interlaced is deinterlaced. A path such as `shot.%04d.exr` is
+    an image sequence and needs `settings.fps`; linear light becomes sRGB.
 
     `warnings` collects, one line each, what was done to the frames. Raises `InputError` where the
     file is no clip, is HDR, or has no frame in the asked range, and `DecodeError` where its pixel
@@ -155,22 +165,20 @@ class ClipReader:
         self.path = Path(path)
         self.settings = settings or ClipSettings()
         self.corrupt_packets = 0
+        self.damaged_frames = 0
         self.warnings: list[str] = []
         self._iterated = False
         self._open()
         try:
             # A rotation is known for sure only from a frame, so one is decoded ahead.
-            self._pictures = self._decode(since=0)
+            self._pictures = self._decode(from_start=True)
             self._first = self._first_picture()
             self.info = self._describe(self._first)
         except BaseException:
             self.close()
             raise
         self._orientation = Orientation(self.info.rotation_degrees, self.info.mirrored)
-        coded_width, coded_height = self.info.width, self.info.height
-        if self._orientation.swaps_sides:
-            coded_width, coded_height = coded_height, coded_width
-        self._to_rgb = FrameToRgb(self.info.colour, coded_width, coded_height)
+        self._converters: dict[bool, FrameToRgb] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -226,14 +234,14 @@ class ClipReader:
         with suppress(av.FFmpegError):
             self._container.seek(target, stream=self._stream)
             self._decoder.flush_buffers()
-            pictures = self._decode(since=None)
+            pictures = self._decode(from_start=False)
             head = next(pictures, None)
             # Formats without an index land where they can, even too late.
             if head is not None and head.pts <= target:
                 return chain([head], pictures)
         self.close()
         self._open()
-        return self._decode(since=0)
+        return self._decode(from_start=True)
 
     def _open(self) -> None:
         self._container = open_clip(self.path, self.settings.fps)
@@ -242,7 +250,7 @@ class ClipReader:
         except InputError:
             self.close()
             raise
-        self._time_base = self._stream.time_base or 1 / _rate(self._stream)
+        self._time_base = Fraction(self._stream.time_base or 1 / _rate(self._stream))
         self._decoder = _decoder(self._stream)
         self._decoder.thread_type = "AUTO"
         self._decoder.thread_count = self.settings.threads
@@ -256,10 +264,10 @@ class ClipReader:
                 self.corrupt_packets += 1
         yield None  # what the decoder still holds
 
-    def _decode(self, since: int | None) -> Iterator[_Picture]:
-        """All pictures from here on; `since` is the first's pts if the file gives none."""
+    def _decode(self, from_start: bool) -> Iterator[_Picture]:
+        """All pictures from here on; only at the start those without times can be placed."""
         fields = Deinterlacer(self._time_base)
-        for frame in self._timed(since):
+        for frame in self._timed(from_start):
             for picture in fields.feed(frame):
                 yield _Picture(picture, cast(int, picture.pts))
             if fields.active:
@@ -271,9 +279,11 @@ class ClipReader:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
-    def _timed(self, since: int | None) -> Iterator[av.VideoFrame]:
-        clock = _Clock(since, max(1, round(1 / (_rate(self._stream) * self._time_base))))
-        for packet in self._packets():
+    def _timed(self, from_start: bool) -> Iterator[av.VideoFrame]:
+        step = max(1, round(1 / (_rate(self._stream) * self._time_base)))
+        due, packets = _first_time(self._packets(), step)
+        clock = _Clock(due if from_start else None, step, self._time_base)
+        for packet in packets:
             for frame in self._decode_packet(packet):
                 pts = clock.time_of(frame)
                 if pts is None:
@@ -299,7 +309,7 @@ class ClipReader:
         stream, frame = self._stream, first.frame
         orientation = _orientation(frame)
         width, height = scaled_size(frame.width, frame.height, self.settings.size)
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
         layout = PixelLayout(frame.format.name)
         numbers = self._numbers()
         if orientation.swaps_sides:
@@ -313,7 +323,7 @@ class ClipReader:
             frames=stream.frames or (len(numbers) if numbers else None),
             seconds=_duration(self._container, stream, self._time_base),
             rotation_degrees=orientation.rotation_degrees,
-            colour=_tags(frame, self.path),
+            colour=self._tags(frame),
             codec=stream.codec_context.codec.canonical_name,
             pix_fmt=layout.name,
             bit_depth=layout.depth,
@@ -326,6 +336,20 @@ class ClipReader:
             first_number=numbers[0] if numbers else None,
         )
 
+    def _tags(self, frame: av.VideoFrame) -> ColourTags:
+        layout = PixelLayout(frame.format.name)
+        full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
+        if layout.is_grey and frame.color_range == 0:
+            # Grey pictures (TIFF, JPEG 2000, …) say nothing, and use all levels.
+            full_range = self._stream.codec_context.codec.intra_only
+        tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
+        try:
+            if layout.is_rgb or layout.is_float:
+                return settle_rgb_tags(tags, linear=layout.is_float)
+            return settle_tags(tags, frame.width, frame.height)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
+
     def _numbers(self) -> range | None:
         if self.settings.fps is None:
             return None
@@ -333,13 +357,14 @@ class ClipReader:
 
     def _frame(self, picture: _Picture, index: int) -> Frame:
         first, frame = self._first.frame, picture.frame
+        self.damaged_frames += frame.is_corrupt
         if (frame.width, frame.height) != (first.width, first.height):
             self._warn_once(
                 "the pictures' size changes within the clip: "
                 f"all are scaled to the first's {first.width}x{first.height}"
             )
         try:
-            image, alpha = self._to_rgb(picture.frame)
+            image, alpha = self._converter(frame)(frame)
         except (av.FFmpegError, ValueError) as error:
             name = picture.frame.format.name
             raise DecodeError(
@@ -355,6 +380,17 @@ class ClipReader:
             picture.frame,
         )
 
+    def _converter(self, frame: av.VideoFrame) -> FrameToRgb:
+        """Sequences mix them: programs save black as grey among pictures in colour."""
+        layout = PixelLayout(frame.format.name)
+        rgb = layout.is_rgb or layout.is_float
+        if rgb not in self._converters:
+            width, height = self.info.width, self.info.height
+            if self._orientation.swaps_sides:
+                width, height = height, width
+            self._converters[rgb] = FrameToRgb(self._tags(frame), width, height)
+        return self._converters[rgb]
+
     def _nothing_in_range(self) -> str:
         seconds, end = self.info.seconds, self.settings.end
         length = "" if seconds is None else f", which is {seconds:.3f} s long"
@@ -363,6 +399,18 @@ class ClipReader:
             f"--start {self.settings.start:g}{until}: no frame of {self.path} lies there{length}; "
             "choose times inside it"
         )
+
+
+def _first_time(
+    packets: Iterator[av.Packet | None], step: int
+) -> tuple[int, Iterator[av.Packet | None]]:
+    """The first picture's pts, by the first packet that has one, else 0; and all the packets."""
+    early: list[av.Packet | None] = []
+    for packet in islice(packets, _UNTIMED):
+        early.append(packet)
+        if packet is not None and packet.pts is not None:
+            return packet.pts - step * (len(early) - 1), chain(early, packets)
+    return 0, chain(early, packets)
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
@@ -384,20 +432,12 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
     return Orientation.of_display_matrix(np.frombuffer(memoryview(matrix), np.int32).tolist())
 
 
-def _tags(frame: av.VideoFrame, path: Path) -> ColourTags:
-    layout = PixelLayout(frame.format.name)
-    full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
-    tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
-    try:
-        if layout.is_rgb or layout.is_float:
-            return settle_rgb_tags(tags, linear=layout.is_float)
-        return settle_tags(tags, frame.width, frame.height)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
 def _rate(stream: VideoStream) -> Fraction:
-    return stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
+    rates = stream.average_rate, stream.guessed_rate, stream.base_rate
+    # Headers that do not say may count the clock's ticks for frames.
+    likely = (rate for rate in rates if rate and rate <= _FASTEST)
+    # A Fraction, for PyAV's own numbers (from 19 on) round where two of them meet.
+    return Fraction(next(likely, _USUAL_RATE))
 
 
 def _duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> float | None:

@@ -48,11 +48,6 @@ def check_sequence_target(path: Path, overwrite: bool) -> None:
     check_target(ImageSequence(path).file(0), overwrite=True)
 
 
-def url(path: Path) -> str:
-    """For FFmpeg, which takes `take 12:30.mp4` for a protocol's address without this."""
-    return f"file:{path}"
-
-
 class PartialFile:
     """A hidden file beside `target`, to be written, then either `commit`ted or `discard`ed.
 
@@ -68,6 +63,10 @@ class PartialFile:
         self._final = Path(os.path.realpath(target))
         hidden = f".{target.stem[:_LONGEST_NAME]}.partial-{secrets.token_hex(4)}{target.suffix}"
         self.path = self.hidden = self._final.with_name(hidden)
+
+    def files(self) -> list[Path]:
+        """What has been written."""
+        return [self.path]
 
     def commit(self) -> None:
         """Bring the finished bytes to disk, then give them their name in one step."""
@@ -106,12 +105,17 @@ class PartialSequence:
         self.hidden.mkdir()
         self.path = self.hidden / target.name
 
+    def files(self) -> list[Path]:
+        """What has been written, in order."""
+        made = ImageSequence(self.path)
+        return [made.file(number) for number in made.numbers()]
+
     def commit(self) -> None:
         """Bring the finished files to disk, then give each its name."""
         made, final = ImageSequence(self.path), ImageSequence(self.target)
         numbers = made.numbers()
-        for number in numbers:
-            sync_file(made.file(number))
+        for path in self.files():
+            sync_file(path)
         check_sequence_target(self.target, self.overwrite)
         try:
             for number in numbers:

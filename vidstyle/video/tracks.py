@@ -18,10 +18,12 @@ from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
 from vidstyle.video.labels import repeats_chapters
-from vidstyle.video.target import url
+from vidstyle.video.source import open_source
+from vidstyle.video.timeline import Timeline
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
+_LATE: Final = Fraction(1, 20)  # seconds: less is not heard
 _TEXT: Final = ("ass", "mov_text", "subrip", "text", "webvtt")
 
 
@@ -96,8 +98,7 @@ class _Rewritten:
             return []  # a broken line is not shown
 
     def _written(self, line: bytes, packet: av.Packet, origin: Fraction) -> av.Packet:
-        seconds = (packet.duration or 0) * packet.time_base
-        whole = SubtitleSet.create(line, 0, round(seconds * 1000))
+        whole = SubtitleSet.create(line, 0, round(_length(packet) * 1000))
         written = self._stream.codec_context.encode_subtitle(whole)
         written.time_base, written.stream = packet.time_base, self._stream
         written.pts = written.dts = (packet.pts or 0) - round(origin / packet.time_base)
@@ -123,7 +124,8 @@ class Tracks:
         self._container = container
         self._output = output
         self._warnings = warnings
-        self._source = av.open(url(source), metadata_errors="replace")
+        self._path = source
+        self._source = open_source(source)
         self._tracks: dict[int, _Track] = {}
         self._origin = Fraction(0)
         self._since: Fraction | None = None
@@ -136,6 +138,8 @@ class Tracks:
         # Subtitles are far between: waiting for the next would read on and on.
         sound = {stream.index for stream in self._source.streams.audio} & set(self._tracks)
         self._awaited = sound or set(self._tracks)
+        self._timeline = Timeline()
+        self._begun: set[int] = set()
         self._packets = self._trimmed()
         self._next: av.Packet | None = None
 
@@ -143,7 +147,10 @@ class Tracks:
         """`origin` becomes 0; packets before `since` or from `until` on are left out."""
         self._origin, self._since, self._until = origin, since, until
         if since is not None and self._tracks:
-            self._source.seek(int(since / _MICROSECOND))
+            try:
+                self._source.seek(int(since / _MICROSECOND))
+            except av.FFmpegError:  # without an index, after which it is of no more use
+                self._source = open_source(self._path)
         self._next = next(self._packets, None)
 
     def pump(self, moment: Fraction) -> None:
@@ -164,12 +171,31 @@ class Tracks:
         self._source.close()
 
     def _write(self, packet: av.Packet) -> None:
-        self._output.mux(self._tracks[packet.stream_index].convert(packet, self._origin))
+        self._tell_if_late(packet)
+        try:
+            self._output.mux(self._tracks[packet.stream_index].convert(packet, self._origin))
+        except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):
+            self._warn_once("broken packets of sound are left out, as short silences")
+
+    def _tell_if_late(self, packet: av.Packet) -> None:
+        first = packet.stream_index not in self._begun
+        self._begun.add(packet.stream_index)
+        late = _begin(packet) - self._origin
+        if first and late > _LATE and self._container.muxer == "avi":
+            self._warn_once(
+                f"sound begins {float(late):.3f} s too early: avi cannot begin it later than the "
+                "pictures; end the name in .mp4"
+            )
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warnings:
+            self._warnings.append(warning)
 
     def _trimmed(self) -> Iterator[av.Packet]:
         for packet in self._demuxed():
             if packet.size == 0 or packet.pts is None:
                 continue
+            self._place(packet)
             if packet.stream.type == "subtitle":
                 self._cut(packet)
             begin = _begin(packet)
@@ -180,10 +206,19 @@ class Tracks:
             elif not self._too_early(packet, begin):
                 yield packet
 
+    def _place(self, packet: av.Packet) -> None:
+        """Where it belongs, if the file's clock starts over."""
+        begin = _begin(packet)
+        moved = self._timeline.place(packet.stream_index, begin, _length(packet)) - begin
+        if moved:
+            ticks = round(moved / packet.time_base)
+            packet.pts = (packet.pts or 0) + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+
     def _cut(self, packet: av.Packet) -> None:
         """Leave of a subtitle what is shown of it in the part."""
         begin = _begin(packet)
-        end = begin + (packet.duration or 0) * packet.time_base
+        end = begin + _length(packet)
         first, last = max(begin, self._since or begin), min(end, self._until or end)
         if first < last:
             packet.pts = packet.dts = round(first / packet.time_base)
@@ -230,8 +265,9 @@ class Tracks:
         for layout in (stream.codec_context.layout.name, "stereo"):
             rate = _rate(target, stream.codec_context.rate)
             if _can_encode(target, rate, layout):
+                mixed = "" if layout == stream.codec_context.layout.name else ", mixed to stereo"
                 self._warnings.append(
-                    f"sound stream {number} ({name}) is encoded anew as {target}: "
+                    f"sound stream {number} ({name}) is encoded anew as {target}{mixed}: "
                     f"{self._container.muxer} cannot hold {name}"
                 )
                 made = cast(AudioStream, self._output.add_stream(target, rate=rate))
@@ -285,6 +321,10 @@ def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | Subtitle
 
 def _begin(packet: av.Packet) -> Fraction:
     return (packet.pts or 0) * packet.time_base
+
+
+def _length(packet: av.Packet) -> Fraction:
+    return (packet.duration or 0) * packet.time_base
 
 
 def _holds(container: Container, stream: AudioStream | SubtitleStream) -> bool:

@@ -18,7 +18,8 @@ from av.video.stream import VideoStream
 from vidstyle.errors import EncodeError, SettingsError
 from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
-from vidstyle.video.colour import BT709, output_tags
+from vidstyle.video.colour import UNSPECIFIED, output_tags, settle_tags
+from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.encoders import check_output, quiet_libraries
 from vidstyle.video.geometry import Orientation
@@ -28,6 +29,7 @@ from vidstyle.video.reader import exact_seconds
 from vidstyle.video.target import PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
 
+_SILENT: Final = ColourTags(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, False)
 _USUAL_PRIMARIES: Final = (1, 5, 6)  # too close to sRGB's to be missed
 _LEAST_TIMESCALE: Final = 1000  # mp4's own default for its edit lists
 
@@ -56,7 +58,8 @@ class ClipWriter:
     - `clip.threads` are the encoder's too: another number gives other bytes.
 
     `warnings` collects, one line each, what the result could not take over from the source.
-    `comment`, set before the first frame, goes to the result's tags, after the source's own.
+    `comment`, set before the first frame, goes to the result's tags, after the source's own; in
+    GIF and PNG it is the comment, in TIFF and EXR there is none.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
     """
@@ -130,7 +133,9 @@ class ClipWriter:
 
     def _rest(self, source: Frame, kept: float) -> list[np.ndarray] | None:
         """`kept` times what the source's samples have beyond its R'G'B', plane by plane."""
-        coded = source.coded
+        coded, theirs, ours = source.coded, self.info.colour, self._colour
+        if (theirs.matrix, theirs.full_range) != (ours.matrix, ours.full_range):
+            return None  # their levels mean another colour here
         given = Orientation(self.info.rotation_degrees, self.info.mirrored)
         if coded is None or (coded.height, coded.width) != given.coded(source.image).shape[:2]:
             return None  # it was scaled
@@ -182,11 +187,19 @@ class ClipWriter:
         tags = output_tags(self.info.colour, layout.is_rgb)
         if layout.is_rgb:
             return tags
+        if self._plan.container.numbered or not self._says_colour:
+            # What readers take the silent ones for.
+            silent = settle_tags(_SILENT, self.info.width, self.info.height)
+            return replace(silent, full_range=layout.is_grey)
         return replace(
             tags,
-            matrix=BT709 if encoder.only_709 else tags.matrix,
+            matrix=encoder.matrix or tags.matrix,
             full_range=tags.full_range and encoder.states_range,
         )
+
+    @property
+    def _says_colour(self) -> bool:
+        return self._plan.container.states_colour or self._plan.encoder.states_colour
 
     def _tell_of_depth(self) -> None:
         plan, bits = self._plan, self._plan.layout.depth
@@ -229,15 +242,17 @@ class ClipWriter:
         lost = list(labels.others)
         if container.tags:
             self._container.metadata.update(labels.tags)
-        elif labels.timecode:
-            lost.append("the timecode")
+        else:
+            lost += ["the tags"] * bool(labels.tags) + ["the timecode"] * bool(labels.timecode)
         if container.sound is None:
             lost += ["the sound"] * bool(self.info.sound_streams)
             lost += ["the subtitles"] * labels.subtitles
         if labels.chapters and not container.chapters:
             lost.append("the chapters")
-        if self._plan.encoder.untagged and self._colour.primaries not in _USUAL_PRIMARIES:
-            lost.append(f"colour primaries {self._colour.primaries}")
+        primaries = self.info.colour.primaries
+        silent = self._plan.encoder.untagged or not self._says_colour
+        if silent and primaries not in _USUAL_PRIMARIES:
+            lost.append(f"colour primaries {primaries}")
         if lost:
             self.warnings.append(f"left out of {ending}: {', '.join(lost)}")
 
@@ -379,6 +394,9 @@ class ClipWriter:
                 self._tracks.finish()
                 self._tracks.close()
             self._container.close()
+            if self.comment and not self._plan.container.tags:
+                for picture in self._partial.files():
+                    add_comment(picture, self.comment)
             self._partial.commit()
         if self._snaps is not None and self._moved > self._snaps / 2:
             self.warnings.append(

@@ -1,0 +1,179 @@
+"""Files as recorders, broadcasters and other tools leave them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.video.made_clips import click_time, grey_frame, make_clip, picture_times
+from vidstyle.errors import InputError
+from vidstyle.settings import ClipSettings
+from vidstyle.video import ClipReader, ClipWriter, probe
+from vidstyle.video.timeline import Timeline
+
+
+def copied(source: Path, target: Path, **part: object) -> tuple[ClipReader, ClipWriter]:
+    clip = ClipSettings(**part)
+    with (
+        ClipReader(source, clip) as reader,
+        ClipWriter(target, reader.info, None, clip) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame)
+    return reader, writer
+
+
+def loud_moments(path: Path) -> list[float]:
+    """Seconds at which a click begins, a tenth of a second apart at least."""
+    found: list[float] = []
+    with av.open(str(path)) as clip:
+        for frame in clip.decode(audio=0):
+            wave = np.atleast_2d(frame.to_ndarray())[0]
+            loud = np.flatnonzero(np.abs(wave) > 0.25)
+            moment = float(frame.pts * frame.time_base) + loud[0] / 48000 if loud.size else 0
+            if loud.size and (not found or moment > found[-1] + 0.1):
+                found.append(moment)
+    return found
+
+
+def test_moments_go_on_where_the_clock_starts_over() -> None:
+    line = Timeline()
+    given = [(0, 0), (1, 0), (0, 2), (1, 2), (0, 0), (1, 0.125), (0, 2), (0, 1), (1, 2)]
+    placed = [float(line.place(stream, Fraction(at), Fraction(2))) for stream, at in given]
+    # The other stream is moved along with the first. A second back is disorder, and stays.
+    assert placed == [0, 0, 2, 2, 4, 4.125, 6, 5, 6]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_joined_recordings_go_on(tmp_path: Path, ending: str) -> None:
+    one = make_clip(tmp_path / "one.ts", 50, sound=("mp2",), click=1.0)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() * 2)
+    copied(joined, tmp_path / f"a{ending}")
+    times = picture_times(tmp_path / f"a{ending}")
+    assert len(times) == 100
+    for before, after in pairwise(times):
+        assert float(after - before) == pytest.approx(0.04, abs=0.0011)
+    first, second = loud_moments(tmp_path / f"a{ending}")
+    assert second - first == pytest.approx(2.0, abs=0.04)  # sound has its own, whole packets
+
+
+def test_pictures_before_time_zero_keep_their_distance(tmp_path: Path) -> None:
+    """What mkv says of negative times is nothing."""
+    path = tmp_path / "a.mkv"
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(path), "w", container_options=options) as clip:
+        video = clip.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for index in range(25):
+            frame = grey_frame(40 + 4 * index, (64, 48), "yuv420p")
+            frame.pts = index - 10
+            clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+    with av.open(str(path)) as clip:
+        assert next(clip.demux(video=0)).pts is None  # else this test would show nothing
+    copied(path, tmp_path / "a.mp4")
+    times = picture_times(tmp_path / "a.mp4")
+    assert [round(float(time - times[0]) * 25, 1) for time in times] == list(range(25))
+
+
+def test_sound_of_a_file_without_an_index_is_cut_to_the_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", 50, sound=("aac",), click=1.2)
+
+    def refuse(*place: object, **stream: object) -> None:
+        raise av.PermissionError(1, "Operation not permitted")
+
+    with (
+        ClipReader(path, ClipSettings(1.0, 1.6)) as reader,
+        ClipWriter(tmp_path / "b.mp4", reader.info, None, ClipSettings(1.0, 1.6)) as writer,
+    ):
+        frames = list(reader)
+        source = writer._tracks._source
+        monkeypatch.setattr(writer._tracks, "_source", _Unseekable(source, refuse))
+        for frame in frames:
+            writer.write(frame)
+    assert click_time(tmp_path / "b.mp4") == pytest.approx(0.2, abs=0.03)
+
+
+class _Unseekable:
+    def __init__(self, source: object, refuse: object) -> None:
+        self._source, self.seek = source, refuse
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._source, name)
+
+
+def test_ticks_are_not_taken_for_frames(tmp_path: Path) -> None:
+    """Raw DV's headers give 60,000 frames a second."""
+    path = tmp_path / "a.dv"
+    with av.open(str(path), "w") as clip:
+        video = clip.add_stream("dvvideo", rate=25)
+        video.width, video.height, video.pix_fmt = 720, 576, "yuv420p"
+        for index in range(4):
+            frame = grey_frame(90, (720, 576), "yuv420p")
+            frame.pts = index
+            clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+    assert probe(path).rate == 25
+    copied(path, tmp_path / "a.mp4", size=64)
+    assert picture_times(tmp_path / "a.mp4") == [Fraction(n, 25) for n in range(4)]
+
+
+def test_damaged_frames_are_kept_and_counted(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", 50, gop=50, codec="mpeg4")
+    with av.open(str(path)) as clip:
+        packets = [bytes(packet) for packet in clip.demux(video=0)]
+    data = path.read_bytes()
+    for packet in packets[20:22]:
+        assert data.count(packet) == 1
+        data = data.replace(packet, packet[:8] + b"\xaa" * (len(packet) - 8))
+    path.write_bytes(data)
+    with ClipReader(path) as reader:
+        kept = len(list(reader))
+    assert kept + reader.corrupt_packets == 50
+    assert reader.damaged_frames > 0
+
+
+def test_broken_sound_does_not_stop_a_render(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.ts", 50, sound=("aac",), click=1.5)
+    with av.open(str(path)) as clip:
+        head = bytes(next(clip.demux(audio=0)))[:4]  # of ADTS: rate and channels are in it
+    whole = path.read_bytes()
+    assert whole.count(head) > 20
+    path.write_bytes(whole.replace(head, head[:2] + b"\x7c" + head[3:], 3))
+    writer = copied(path, tmp_path / "a.mp4")[1]
+    assert any("broken packets of sound" in warning for warning in writer.warnings)
+    assert len(picture_times(tmp_path / "a.mp4")) == 50
+    assert click_time(tmp_path / "a.mp4") == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_codec_that_nobody_knows_is_said(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", 5)
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_PAINT/ISO/OIL"))
+    with pytest.raises(InputError, match="codec is unknown here; convert it"):
+        probe(path)
+
+
+def test_sound_that_avi_cannot_begin_late_is_said(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", 25, sound=("aac",), click=0.5)
+    late = tmp_path / "late.mkv"
+    with av.open(str(path)) as clip, av.open(str(late), "w") as target:
+        streams = [target.add_stream_from_template(stream) for stream in clip.streams]
+        for packet in clip.demux():
+            if packet.size:
+                if packet.stream.type == "audio":
+                    packet.pts, packet.dts = packet.pts + 300, packet.dts + 300
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    assert copied(late, tmp_path / "a.mp4")[1].warnings == []
+    assert click_time(tmp_path / "a.mp4") == pytest.approx(0.8, abs=0.002)
+    (warning,) = copied(late, tmp_path / "a.avi")[1].warnings
+    assert "sound begins 0.279 s too early" in warning  # the AAC decoder's run-in is heard there
+    assert copied(path, tmp_path / "b.avi")[1].warnings == []
