@@ -26,6 +26,16 @@ HASTY = (
     "import vidstyle.checkpoint as c; c.PIECE_SECONDS = 0; from vidstyle.cli import main; main()"
 )
 
+KILLED = """
+import os, signal
+replace = os.replace
+def kill(made, final):
+    if os.path.basename(final) == "a.0004.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(made, final)
+os.replace = kill
+"""
+
 
 class Stop(Exception):
     pass
@@ -184,3 +194,21 @@ def test_a_killed_command_goes_on(
     assert vidstyle(*line, "whole.mkv").status == 0
     assert Path("a.mkv").read_bytes() == Path("whole.mkv").read_bytes()
     assert sorted(os.listdir()) == ["a.mkv", "whole.mkv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_sequence_killed_between_two_names_goes_on(
+    vidstyle: Vidstyle, film: Path, painting: Path
+) -> None:
+    line = ["run", film, "--style", painting, "--steps", "1", "--first-steps", "2"]
+    line += ["--threads", "1", "--precision", "fp32", "-o"]
+    subprocess.run([sys.executable, "-c", KILLED + HASTY, *map(str, line), "a.%04d.png"])
+    assert sorted(map(str, Path().glob("a.*"))) == ["a.0001.png", "a.0002.png", "a.0003.png"]
+    done = vidstyle(*line, "a.%04d.png")
+    assert done.status == 0 and "the 3 that had theirs are back" in done.err
+    assert "going on after 10 finished frames" in done.err
+    assert vidstyle(*line, "b.%04d.png").status == 0
+    for number in range(1, 11):
+        a, b = (Path(f"{name}.{number:04}.png").read_bytes() for name in "ab")
+        assert a == b
+    assert len(os.listdir()) == 20

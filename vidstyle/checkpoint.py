@@ -24,7 +24,14 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vidstyle.disk import FRAME_BYTES, disk_errors, identity, sync_file, sync_folder
+from vidstyle.disk import (
+    FRAME_BYTES,
+    disk_errors,
+    identity,
+    sync_file,
+    sync_folder,
+    write_synced,
+)
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
@@ -291,7 +298,7 @@ class Work:
             if self._record is None:
                 settled = {"choices": choices, "environment": environment}
                 self._record = {"picture": self.picture, **settled}
-                _write_record(self.folder, self._record)
+                write_synced(self.folder / _RECORD, json.dumps(self._record, indent=2))
             damaged = self._find_pieces()
         self._closed = self._added = time.monotonic()
         changed = _differing(self._record["environment"], environment)
@@ -338,14 +345,6 @@ def _read_record(folder: Path) -> Facts | None:
         return None
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: damaged; remove {folder} to start over") from error
-
-
-def _write_record(folder: Path, record: Facts) -> None:
-    partial = folder / f"{_RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    sync_file(partial)
-    os.replace(partial, folder / _RECORD)
-    sync_folder(folder)
 
 
 def _differing(one: Facts, other: Facts) -> list[str]:

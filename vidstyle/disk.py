@@ -36,6 +36,15 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def write_synced(path: Path, text: str) -> None:
+    """A small file, whole or not at all whatever happens; what was there is replaced."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    sync_file(partial)
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, or of all files of an image sequence (`shot.%04d.png`)."""
     pattern = re.sub(r"%\d*d", "*", glob.escape(path.name))

@@ -51,6 +51,7 @@ from vidstyle.video import (
     load_picture,
     save_picture,
     split_shots,
+    take_back,
 )
 
 
@@ -255,6 +256,7 @@ def stylize_video(
     styles = load_paintings(paintings)
     target, sources = Path(target), [Path(path) for path in (clip, *paintings)]
     check_not_source(target, sources)
+    _warn(take_back(target), on_event)
     check_output(target, output)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
         picture = _picture(sources, part, look, features, compute)
