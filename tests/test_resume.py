@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,28 @@ def test_several_passes_go_on_to_the_same_bytes(
     assert 0 < report.frames_resumed <= stop_after / 3
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_disk_has_room_for_what_passes_leave_on_it(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    """Of each of the 11 frames that the headers promise: itself and its latest result, and what
+    each of two passes has made of it, with a state to go on from."""
+    picture, state = 64 * 48 * 6, 64 * 48 * 70
+    needed = 11 * 4 * picture + state if resume else 11 * 2 * picture
+    more = {"look": replace(LOOK, passes=2), "work": v.WorkSettings(resume=resume)}
+
+    def free(size: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size))
+
+    free(needed - 1)
+    advice = "--work-dir" if resume else "another folder with -o"
+    with pytest.raises(v.OutputError, match=f"finished frames will take 0.0 GB more.*{advice}"):
+        render(film, painting, tmp_path / "a.mp4", **more)
+    assert list(tmp_path.iterdir()) == []
+    free(needed)
+    render(film, painting, tmp_path / "a.mp4", **more)
 
 
 def test_a_timed_choice_is_made_once(

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from vidstyle.disk import (
     FRAME_BYTES,
+    check_space,
     disk_errors,
     identity,
     sync_file,
@@ -218,18 +219,18 @@ class Work:
             else:
                 self._discard()
 
-    def check_space(self, frames: int, pixels: int) -> None:
-        """Raises `OutputError` where so many frames of so many pixels will not fit."""
+    def check_space(self, frames: int, pixels: int, beside: int = 0) -> None:
+        """Raises `OutputError` where so many frames of so many pixels will not fit.
+
+        `beside` are bytes that something else will need on the same disk.
+        """
         total = frames * pixels * FRAME_BYTES
         states = (1 + total // PIECE_BYTES) * pixels * STATE_BYTES
         stored = sum(piece.path.stat().st_size for piece in self.pieces)
-        needed, free = total + states - stored, shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise OutputError(
-                f"{self.folder}: finished frames will take {_gigabytes(needed)} more, "
-                f"{_gigabytes(free)} are free; name a larger disk's folder with --work-dir, or use "
-                "a smaller --size or --no-resume"
-            )
+        advice = (
+            "name a larger disk's folder with --work-dir, or use a smaller --size or --no-resume"
+        )
+        check_space(self.folder, total + states - stored + beside, advice)
 
     def images(self) -> Iterator[np.ndarray]:
         """The finished frames, in order."""
@@ -349,7 +350,3 @@ def _read_record(folder: Path) -> Facts | None:
 
 def _differing(one: Facts, other: Facts) -> list[str]:
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
-
-
-def _gigabytes(size: float) -> str:
-    return f"{max(size, 0) / 1e9:.1f} GB"

@@ -23,6 +23,7 @@ from vidstyle.device import (
     device_name,
     keep_freed_memory,
 )
+from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
@@ -255,19 +256,20 @@ def stylize_video(
     begun = time.perf_counter()
     styles = load_paintings(paintings)
     target, sources = Path(target), [Path(path) for path in (clip, *paintings)]
+    folder = Path(work.folder or target.parent)
     check_not_source(target, sources)
     _warn(take_back(target), on_event)
     check_output(target, output)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
         picture = _picture(sources, part, look, features, compute)
-        stored = _stored(work, target, picture)
+        stored = Work(folder, target.stem, picture, work.keep) if work.resume else None
         compute = _settled(compute, stored)
         styler = make_styler(styles, look, features, compute, on_event)
         on_event(Started(reader.info, styler.compute, reader.expected_frames))
         # The encoder's threads, too, are those of the first run.
         part = replace(part, threads=compute.threads)
         with (
-            _held(stored, styler, compute, reader, on_event) as resumable,
+            _held(stored, folder, styler, compute, reader, on_event) as resumable,
             ClipWriter(target, reader.info, output, part) as writer,
         ):
             writer.comment = _comment(paintings, styler)
@@ -280,7 +282,7 @@ def stylize_video(
             frames = _stylized(
                 reader,
                 part,
-                Path(work.folder or target.parent),
+                folder,
                 resumable,
                 look,
                 lambda shot, index: on_event(FrameDone(index, shot, time.perf_counter() - begun)),
@@ -332,12 +334,6 @@ def _picture(
     }
 
 
-def _stored(work: WorkSettings, target: Path, picture: dict[str, object]) -> Work | None:
-    if not work.resume:
-        return None
-    return Work(Path(work.folder or target.parent), target.stem, picture, work.keep)
-
-
 def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
     """Left open, threads are torch's choice and precision is timed: settled once for all runs."""
     if stored is not None and stored.choices is not None:
@@ -348,21 +344,23 @@ def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
 @contextmanager
 def _held(
     stored: Work | None,
+    folder: Path,
     styler: OptimizingStyler,
     compute: ComputeSettings,
     reader: ClipReader,
     on_event: OnEvent,
 ) -> Iterator[Refiner]:
+    look, info, frames = styler.settings, reader.info, reader.expected_frames or 0
+    pixels = info.width * info.height
+    spool = look.spooled * frames * pixels * FRAME_BYTES  # the whole clip may be one shot
     if stored is None:
+        check_space(folder, spool, "use a smaller --size, a single pass or another folder with -o")
         yield styler
         return
     choices = {"precision": styler.compute.precision, "threads": compute.threads}
     with stored.held(choices, _environment(styler)) as warnings:
         _warn(warnings, on_event)
-        info = reader.info
-        # Several passes have a shot's frames and results wait beside the finished work.
-        kept = styler.settings.rounds + 2 * (styler.settings.rounds > 1)
-        stored.check_space(kept * (reader.expected_frames or 0), info.width * info.height)
+        stored.check_space(look.rounds * frames, pixels, spool)
         if stored.frames:
             on_event(Resumed(stored.frames, stored.folder))
         yield Checkpointed(styler, stored)

@@ -147,6 +147,11 @@ class StyleSettings:
         """Passes that will be made."""
         return max(self.passes, LOOP_PASSES) if self.loop else self.passes
 
+    @property
+    def spooled(self) -> int:
+        """Pictures that wait on disk between passes, of each frame: it and its latest result."""
+        return 2 * (self.rounds > 1)
+
 
 @dataclass(frozen=True)
 class WorkSettings:

@@ -28,6 +28,9 @@ def test_frames_and_disk_come_from_the_headers(folder: Path) -> None:
     b = plans["b"]
     assert (b.state, b.width, b.height, b.frames) == ("new", 64, 32, 20)
     assert b.work_bytes == 20 * 64 * 32 * 6
+    for more, pictures in (("", 5), ("\nresume = false", 2)):
+        several = planned(folder, f"{ALL}size = 64\npasses = 3{more}")["b"]
+        assert several.work_bytes == pictures * 50 * 64 * 32 * 6
     assert "not a video FFmpeg can read" in plans["c"].state
     assert not (folder / "night").exists()
 

@@ -19,7 +19,7 @@ from vidstyle.video import ClipReader
 NEW: Final = "new"
 CHANGED: Final = "changed"
 _STATES: Final = (NEW, CHANGED, FINISHED)
-_Effort = tuple[str, str, int, int]
+_EFFORT: Final = ("features", "flow", "steps", "first_steps", "passes")  # of a report
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class Planned:
 
     @property
     def work_bytes(self) -> int:
-        """Of the work folder, at most, until the result is complete."""
-        return (self.frames or 0) * self.width * self.height * FRAME_BYTES
+        """Of finished frames, at most, until the result is complete."""
+        settings = self.job.settings
+        pictures = settings.look.rounds * settings.work.resume + settings.look.spooled
+        return pictures * (self.frames or 0) * self.width * self.height * FRAME_BYTES
 
 
 @dataclass
@@ -83,7 +85,7 @@ def plan(job_file: JobFile) -> Iterator[Planned]:
             yield Planned(job, str(error))
 
 
-def _planned(job: Job, ledger: Ledger, paces: dict[_Effort, float]) -> Planned:
+def _planned(job: Job, ledger: Ledger, paces: dict[tuple[object, ...], float]) -> Planned:
     if ledger.is_finished(job):
         return Planned(job, FINISHED)
     state = NEW
@@ -97,19 +99,19 @@ def _planned(job: Job, ledger: Ledger, paces: dict[_Effort, float]) -> Planned:
     return Planned(job, state, info.width, info.height, frames, seconds)
 
 
-def _effort(settings: RenderSettings) -> _Effort:
-    """What a frame's time depends on, its size apart."""
+def _effort(settings: RenderSettings) -> tuple[object, ...]:
+    """What a frame's time depends on, its size apart: as a report's `_EFFORT`."""
     look = settings.look
-    return settings.features.name, look.flow, look.steps, look.first_steps
+    return settings.features.name, look.flow, look.steps, look.first_steps, look.rounds
 
 
-def _paces(ledger: Ledger) -> dict[_Effort, float]:
+def _paces(ledger: Ledger) -> dict[tuple[object, ...], float]:
     """Seconds a pixel of a frame."""
-    found: dict[_Effort, list[float]] = {}
+    found: dict[tuple[object, ...], list[float]] = {}
     for outcome in ledger.outcomes():
         if outcome.state == FINISHED:
             facts = outcome.report
-            effort = facts["features"], facts["flow"], facts["steps"], facts["first_steps"]
+            effort = tuple(facts[name] for name in _EFFORT)
             pixels = facts["frames"] * facts["width"] * facts["height"]
             found.setdefault(effort, []).append(facts["seconds"] / pixels)
     return {effort: median(paces) for effort, paces in found.items()}
