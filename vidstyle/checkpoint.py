@@ -251,7 +251,7 @@ class Work:
     def mark_unfinished(self, path: Path) -> None:
         """Has the next run remove the file or folder `path`, should this one be killed."""
         with disk_errors(self.folder):
-            (self.folder / _UNFINISHED).write_text(str(path.absolute()), encoding="utf-8")
+            (self.folder / _UNFINISHED).write_bytes(os.fsencode(path.absolute()))
 
     def _close_piece(self) -> None:
         piece, self._open = self._open, None
@@ -320,7 +320,7 @@ class Work:
         (self.folder / "piece.partial").unlink(missing_ok=True)
         note = self.folder / _UNFINISHED
         if note.exists():
-            path = Path(note.read_text(encoding="utf-8"))
+            path = Path(os.fsdecode(note.read_bytes()))
             if "partial-" in path.name:  # and not what is left of a note cut off
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             note.unlink()
