@@ -572,11 +572,11 @@ cli.main()
 
 
 LOSSY = """
-import time, vidstyle.cli as cli
+import importlib.abc, sys, time, vidstyle.cli as cli
 
-def wait():
+def wait(seconds=60):
     print("ready", flush=True)
-    while True:
+    for _ in range(seconds * 100):
         time.sleep(0.01)
 
 class Destructor:
@@ -587,6 +587,20 @@ def bare_except():
     try:
         wait()
     except:
+        pass
+
+def late_import():
+    class Slow(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            try:
+                wait(1)
+            except BaseException as error:
+                print(f"{{error!r}} in the middle of an import", file=sys.stderr)
+
+    sys.meta_path.insert(0, Slow())
+    try:
+        import nowhere
+    except ImportError:
         pass
 
 def lossy(**options):
@@ -604,25 +618,33 @@ import signal, sys, importlib.abc
 
 class CtrlC(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "vidstyle.cli":
+        if name == sys.argv[-1]:
             try:
                 signal.raise_signal(signal.SIGINT)
             except BaseException:
                 pass  # lost, as in a callback of the import system
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, CtrlC())
 from vidstyle.__main__ import start
 start()
 """
 
 
-def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
-    done = python("-c", EARLY)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("vidstyle.cli", "interrupted\n"),
+        ("vidstyle.render", "interrupted; no unfinished file is left\n"),
+    ],
+)
+def test_ctrl_c_while_modules_load_ends_at_once(module: str, said: str) -> None:
+    done = python("-c", EARLY, "run", "a.mp4", "-q", "--style", module)
+    assert (done.returncode, done.stderr) == (130, said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
-@pytest.mark.parametrize("what", ["Destructor", "bare_except"])
+@pytest.mark.parametrize("what", ["Destructor", "bare_except", "late_import"])
 def test_a_signal_that_is_lost_is_raised_again(what: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", LOSSY.format(what=what)],
