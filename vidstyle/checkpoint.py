@@ -297,6 +297,7 @@ class Work:
         with disk_errors(self.folder):
             self._remove_unfinished()
             if self._record is None:
+                sync_folder(self.folder.parent)
                 settled = {"choices": choices, "environment": environment}
                 self._record = {"picture": self.picture, **settled}
                 write_synced(self.folder / _RECORD, json.dumps(self._record, indent=2))
