@@ -1,5 +1,7 @@
 """Passes over a shot: in which order, from what, and what they are for."""
 
+import tracemalloc
+from collections import deque
 from fractions import Fraction
 from pathlib import Path
 
@@ -97,6 +99,32 @@ def test_no_shot_is_held_in_memory(tmp_path: Path) -> None:
 
     frames = ((shot, asked.append(frame.index) or frame) for shot, frame in frames_of(5))  # type: ignore[func-returns-value]
     assert len(list(stylize_in_passes(frames, Asking(), 2, False, tmp_path))) == 5
+
+
+class Plain:
+    """A refiner that remembers nothing."""
+
+    def start_shot(self) -> None: ...
+
+    def start_from(self, image: np.ndarray, result: np.ndarray) -> None: ...
+
+    def next_frame(self, image: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
+        return image
+
+
+def peak_memory(frames: int, folder: Path) -> int:
+    """Bytes, of a shot of so many frames of 32 kB in 16 bits and twice that in float."""
+    pictures = (np.full((72, 76, 3), index % 2, np.float32) for index in range(frames))
+    shot = ((0, Frame(image, n, n, Fraction(1, 24))) for n, image in enumerate(pictures))
+    tracemalloc.start()
+    deque(stylize_in_passes(shot, Plain(), 2, False, folder), maxlen=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_shot(tmp_path: Path) -> None:
+    assert peak_memory(1200, tmp_path) < peak_memory(50, tmp_path) + 2 * 72 * 76 * 12
 
 
 def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None:
