@@ -111,7 +111,7 @@ def _paces(ledger: Ledger) -> dict[tuple[object, ...], float]:
     for outcome in ledger.outcomes():
         if outcome.state == FINISHED:
             facts = outcome.report
-            effort = tuple(facts[name] for name in _EFFORT)
+            effort = tuple(facts.get(name) for name in _EFFORT)  # older ones lack some
             pixels = facts["frames"] * facts["width"] * facts["height"]
             found.setdefault(effort, []).append(facts["seconds"] / pixels)
     return {effort: median(paces) for effort, paces in found.items()}
