@@ -170,6 +170,7 @@ def _prepare_device(compute: ComputeSettings) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     else:
+        torch.backends.cudnn.deterministic = True  # what is not: the mirrored borders' gradients
         torch.cuda.reset_peak_memory_stats(device)
     return device
 
