@@ -759,9 +759,14 @@ def _signals_caught() -> Iterator[None]:
         finally:
             signal.set_wakeup_fd(-1)
             sys.unraisablehook = hook
-            for number in _STOPPING:
-                if signal.getsignal(number) == _stop:  # all is tidied up
-                    signal.signal(number, signal.SIG_DFL)
+            _raise_no_more()
+
+
+def _raise_no_more() -> None:
+    """All is tidied up."""
+    for number in _STOPPING:
+        if signal.getsignal(number) == _stop:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _say_unless_stopped(lost: sys.UnraisableHookArgs) -> None:
@@ -794,6 +799,7 @@ def main() -> None:
         try:
             status = _run_command()
         except _Stopped as stop:
+            _raise_no_more()  # while `stop` is still held: `_insist` goes on
             said = _with_notes(f"{_word(stop.number)}; no unfinished file is left", stop)
             status = _say(said, 128 + stop.number)
     sys.exit(status)
