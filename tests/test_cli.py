@@ -568,49 +568,119 @@ import os, time, vidstyle.cli as cli
 def swallow():
     while True:
         try:
+            print("ready", flush=True)
             time.sleep(60)
         except BaseException:
             pass
 
 def call_a_library():
-    os.system("sleep 20 >/dev/null 2>&1")  # meanwhile Python calls no handler
-
-def deaf(**options):
-    print("ready", flush=True)
-    {what}()
+    os.system("echo ready; sleep 20 >/dev/null 2>&1")  # meanwhile Python calls no handler
 
 cli.PATIENCE = 0.2
-cli.build_command = lambda: deaf
+cli.build_command = lambda: lambda **options: {what}()
+cli.main()
+"""
+
+
+LOSSY = """
+import importlib.abc, sys, time, vidstyle.cli as cli
+
+def wait(seconds=60):
+    print("ready", flush=True)
+    for _ in range(seconds * 100):
+        time.sleep(0.01)
+
+class Destructor:
+    def __del__(self):
+        wait()  # what is raised here goes no further
+
+def bare_except():
+    try:
+        wait()
+    except:
+        pass
+
+def late_import():
+    class Slow(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            try:
+                wait(1)
+            except BaseException as error:
+                print(f"{{error!r}} in the middle of an import", file=sys.stderr)
+
+    sys.meta_path.insert(0, Slow())
+    try:
+        import nowhere
+    except ImportError:
+        pass
+
+def lossy(**options):
+    {what}()
+    while True:
+        time.sleep(0.01)
+
+cli.build_command = lambda: lossy
 cli.main()
 """
 
 
 EARLY = """
-import sys, importlib.abc
+import signal, sys, importlib.abc
 
 class CtrlC(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "vidstyle.cli":
-            raise KeyboardInterrupt
+        if name == sys.argv[-1]:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except BaseException:
+                pass  # lost, as in a callback of the import system
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, CtrlC())
 from vidstyle.__main__ import start
 start()
 """
 
 
-def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
-    done = python("-c", EARLY)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("vidstyle.cli", "interrupted\n"),
+        ("vidstyle.render", "interrupted; no unfinished file is left\n"),
+    ],
+)
+def test_ctrl_c_while_modules_load_ends_at_once(module: str, said: str) -> None:
+    done = python("-c", EARLY, "run", "a.mp4", "-q", "--style", module)
+    assert (done.returncode, done.stderr) == (130, said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
-@pytest.mark.parametrize("what", ["swallow", "call_a_library"])
-def test_a_signal_ends_even_what_is_deaf_to_it(what: str) -> None:
+@pytest.mark.parametrize("what", ["Destructor", "bare_except", "late_import"])
+def test_a_signal_that_is_lost_is_raised_again(what: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOSSY.format(what=what)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_signals,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=15)
+    assert (process.returncode, said) == (143, "terminated; no unfinished file is left\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+@pytest.mark.parametrize(
+    ("what", "word"), [("swallow", "terminated"), ("call_a_library", "terminated by force;")]
+)
+def test_a_signal_ends_even_what_is_deaf_to_it(what: str, word: str) -> None:
     line = [sys.executable, "-c", DEAF.format(what=what)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, preexec_fn=_hear_signals)
-    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_signals
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == "ready\n"
     for _ in range(2):  # the second changes nothing
         process.send_signal(signal.SIGTERM)
-    process.stdout.close()
+    assert process.stderr.readline().startswith(word)
     assert process.wait(timeout=15) == 143
+    process.stdout.close()
+    process.stderr.close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,16 @@ THREAD = v.ComputeSettings(device="cpu", threads=1, precision="fp32")
 HASTY = (
     "import vidstyle.checkpoint as c; c.PIECE_SECONDS = 0; from vidstyle.cli import main; main()"
 )
+
+KILLED = """
+import os, signal
+replace = os.replace
+def kill(made, final):
+    if os.path.basename(final) == "a.0004.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(made, final)
+os.replace = kill
+"""
 
 
 class Stop(Exception):
@@ -116,6 +128,28 @@ def test_several_passes_go_on_to_the_same_bytes(
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_disk_has_room_for_what_passes_leave_on_it(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    """Of each of the 11 frames that the headers promise: itself and its latest result, and what
+    each of two passes has made of it, with a state to go on from."""
+    picture, state = 64 * 48 * 6, 64 * 48 * 70
+    needed = 11 * 4 * picture + state if resume else 11 * 2 * picture
+    more = {"look": replace(LOOK, passes=2), "work": v.WorkSettings(resume=resume)}
+
+    def free(size: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size))
+
+    free(needed - 1)
+    advice = "--work-dir" if resume else "another folder with -o"
+    with pytest.raises(v.OutputError, match=f"finished frames will take 0.0 GB more.*{advice}"):
+        render(film, painting, tmp_path / "a.mp4", **more)
+    assert list(tmp_path.iterdir()) == []
+    free(needed)
+    render(film, painting, tmp_path / "a.mp4", **more)
+
+
 def test_a_timed_choice_is_made_once(
     film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,3 +219,21 @@ def test_a_killed_command_goes_on(
     assert vidstyle(*line, "whole.mkv").status == 0
     assert Path("a.mkv").read_bytes() == Path("whole.mkv").read_bytes()
     assert sorted(os.listdir()) == ["a.mkv", "whole.mkv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_sequence_killed_between_two_names_goes_on(
+    vidstyle: Vidstyle, film: Path, painting: Path
+) -> None:
+    line = ["run", film, "--style", painting, "--steps", "1", "--first-steps", "2"]
+    line += ["--threads", "1", "--precision", "fp32", "-o"]
+    subprocess.run([sys.executable, "-c", KILLED + HASTY, *map(str, line), "a.%04d.png"])
+    assert sorted(map(str, Path().glob("a.*"))) == ["a.0001.png", "a.0002.png", "a.0003.png"]
+    done = vidstyle(*line, "a.%04d.png")
+    assert done.status == 0 and "the 3 that had theirs are back" in done.err
+    assert "going on after 10 finished frames" in done.err
+    assert vidstyle(*line, "b.%04d.png").status == 0
+    for number in range(1, 11):
+        a, b = (Path(f"{name}.{number:04}.png").read_bytes() for name in "ab")
+        assert a == b
+    assert len(os.listdir()) == 20

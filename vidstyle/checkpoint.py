@@ -24,7 +24,15 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vidstyle.disk import FRAME_BYTES, disk_errors, identity, sync_file, sync_folder
+from vidstyle.disk import (
+    FRAME_BYTES,
+    check_space,
+    disk_errors,
+    identity,
+    sync_file,
+    sync_folder,
+    write_synced,
+)
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
@@ -226,18 +234,18 @@ class Work:
             else:
                 self._discard()
 
-    def check_space(self, frames: int, pixels: int) -> None:
-        """Raises `OutputError` where so many frames of so many pixels will not fit."""
+    def check_space(self, frames: int, pixels: int, beside: int = 0) -> None:
+        """Raises `OutputError` where so many frames of so many pixels will not fit.
+
+        `beside` are bytes that something else will need on the same disk.
+        """
         total = frames * pixels * FRAME_BYTES
         states = (1 + total // PIECE_BYTES) * pixels * STATE_BYTES
         stored = sum(piece.path.stat().st_size for piece in self.pieces)
-        needed, free = total + states - stored, shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise OutputError(
-                f"{self.folder}: finished frames will take {_gigabytes(needed)} more, "
-                f"{_gigabytes(free)} are free; name a larger disk's folder with --work-dir, or use "
-                "a smaller --size or --no-resume"
-            )
+        advice = (
+            "name a larger disk's folder with --work-dir, or use a smaller --size or --no-resume"
+        )
+        check_space(self.folder, total + states - stored + beside, advice)
 
     def images(self) -> Iterator[np.ndarray]:
         """The finished frames, in order."""
@@ -258,7 +266,7 @@ class Work:
     def mark_unfinished(self, path: Path) -> None:
         """Has the next run remove the file or folder `path`, should this one be killed."""
         with disk_errors(self.folder):
-            (self.folder / _UNFINISHED).write_text(str(path.absolute()), encoding="utf-8")
+            (self.folder / _UNFINISHED).write_bytes(os.fsencode(path.absolute()))
 
     def _close_piece(self) -> None:
         piece, self._open = self._open, None
@@ -304,9 +312,10 @@ class Work:
         with disk_errors(self.folder):
             self._remove_unfinished()
             if self._record is None:
+                sync_folder(self.folder.parent)
                 settled = {"choices": choices, "environment": environment}
                 self._record = {"picture": self.picture, **settled}
-                _write_record(self.folder, self._record)
+                write_synced(self.folder / _RECORD, json.dumps(self._record, indent=2))
             damaged = self._find_pieces()
         self._closed = self._added = time.monotonic()
         changed = _differing(self._record["environment"], environment)
@@ -329,7 +338,7 @@ class Work:
         (self.folder / "piece.partial").unlink(missing_ok=True)
         note = self.folder / _UNFINISHED
         if note.exists():
-            path = Path(note.read_text(encoding="utf-8"))
+            path = Path(os.fsdecode(note.read_bytes()))
             if "partial-" in path.name:  # and not what is left of a note cut off
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             note.unlink()
@@ -357,17 +366,5 @@ def _read_record(folder: Path) -> Facts | None:
         raise OutputError(f"{path}: damaged; remove {folder} to start over") from error
 
 
-def _write_record(folder: Path, record: Facts) -> None:
-    partial = folder / f"{_RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    sync_file(partial)
-    os.replace(partial, folder / _RECORD)
-    sync_folder(folder)
-
-
 def _differing(one: Facts, other: Facts) -> list[str]:
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
-
-
-def _gigabytes(size: float) -> str:
-    return f"{max(size, 0) / 1e9:.1f} GB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import math
 import os
@@ -11,11 +12,13 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand
@@ -57,6 +60,7 @@ _DEFAULT: dict[str, Any] = {
 }
 ENGINES = ("local",)
 PATIENCE = 4.0  # seconds from a signal to the end
+TRIES = 16  # to be heard meanwhile
 _STOPPING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -697,14 +701,45 @@ class _Stopped(BaseException):
     For Ctrl-C as well: some versions of typer swallow `KeyboardInterrupt`.
     """
 
+    on_their_way: ClassVar[weakref.WeakSet[_Stopped]] = weakref.WeakSet()
+
     def __init__(self, number: int) -> None:
         self.number = number
+        self.on_their_way.add(self)
 
 
-def _stop(number: int, frame: object) -> None:
-    for other in _STOPPING:
-        signal.signal(other, signal.SIG_IGN)  # a second one would disturb the tidying up
-    raise _Stopped(number)
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _Stopped.on_their_way:
+        return  # a second one would disturb the tidying up
+    importer = _importer(frame)
+    if importer is None:
+        raise _Stopped(number)
+    if importer == __name__:  # nothing has been begun
+        _end_at_once(number, "; no unfinished file is left")
+    # Else in the middle of work: `_insist` tries again.
+
+
+def _importer(frame: FrameType | None) -> str | None:
+    """The name of the module that is waiting for an import, the outermost one.
+
+    An exception would be lost there in a callback, or end the process in torch's C++.
+    """
+    found = None
+    while frame is not None and frame.f_back is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            found = frame.f_back.f_globals.get("__name__")
+        frame = frame.f_back
+    return found
+
+
+def _end_at_once(number: int, more: str) -> None:
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # the bar has hidden it
+    _say(f"{cursor}{_word(number)}{more}", 0)
+    os._exit(128 + number)
+
+
+def _word(number: int) -> str:
+    return "interrupted" if number == signal.SIGINT else "terminated"
 
 
 @contextmanager
@@ -713,34 +748,61 @@ def _signals_caught() -> Iterator[None]:
         # What the caller ignores, as nohup does, stays ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+    hook, sys.unraisablehook = sys.unraisablehook, _say_unless_stopped
     heard, told = socket.socketpair()  # not a pipe: Windows takes none
     told.setblocking(False)
-    threading.Thread(target=_end_late, args=[heard], daemon=True).start()
+    threading.Thread(target=_insist, args=[heard], daemon=True).start()
     with told:
         signal.set_wakeup_fd(told.fileno())
         try:
             yield
         finally:
             signal.set_wakeup_fd(-1)
+            sys.unraisablehook = hook
+            _raise_no_more()
 
 
-def _end_late(heard: socket.socket) -> None:
-    """Ends what a signal has not ended in time, for finished work is safe anyway.
+def _raise_no_more() -> None:
+    """All is tidied up."""
+    for number in _STOPPING:
+        if signal.getsignal(number) == _stop:
+            signal.signal(number, signal.SIG_DFL)
 
-    In a thread: while a library is at work, as an encoder is on its last frames for minutes,
-    `_stop` is not called. And what is called may be deaf to exceptions, or slow in tidying up.
+
+def _say_unless_stopped(lost: sys.UnraisableHookArgs) -> None:
+    if not isinstance(lost.exc_value, _Stopped):
+        sys.__unraisablehook__(lost)
+
+
+def _insist(heard: socket.socket) -> None:
+    """Has a signal raised again where it was lost, and ends what it has not ended in time.
+
+    What is raised in a destructor, a callback or before a bare `except` goes no further: then
+    nobody holds the `_Stopped` any more. All this in a thread, since `_stop` is not called while
+    a library is at work, as an encoder is on its last frames for minutes. Finished work is safe.
     """
     with heard:
         for number in iter(lambda: heard.recv(1), b""):
             if number[0] in _STOPPING:
-                time.sleep(PATIENCE)
+                for _ in range(TRIES):
+                    time.sleep(PATIENCE / TRIES)
+                    _thread.interrupt_main(signal.Signals(number[0]))
+                said = " by force; hidden, unfinished files may be left"
+                threading.Thread(target=_end_at_once, args=[number[0], said], daemon=True).start()
+                time.sleep(0.1)  # at most: nobody may read what is said
                 os._exit(128 + number[0])
 
 
 def main() -> None:
     """The `vidstyle` command: runs, and turns what goes wrong into a line and an exit status."""
     with _signals_caught():
-        sys.exit(_run_command())
+        try:
+            status = _run_command()
+        except _Stopped as stop:
+            _raise_no_more()  # while `stop` is still held: `_insist` goes on
+            said = _with_notes(f"{_word(stop.number)}; no unfinished file is left", stop)
+            status = _say(said, 128 + stop.number)
+    sys.exit(status)
 
 
 def _run_command() -> int:
@@ -749,9 +811,6 @@ def _run_command() -> int:
         status = build_command()(prog_name="vidstyle", standalone_mode=False)
         sys.stdout.flush()  # a closed pipe shows here, not as noise at exit
         return status or 0
-    except _Stopped as stop:
-        word = "interrupted" if stop.number == signal.SIGINT else "terminated"
-        return _say(_with_notes(f"{word}; no unfinished file is left", stop), 128 + stop.number)
     except VidstyleError as error:
         return _fail(_with_notes(str(error), error), error.exit_status)
     except Exception as error:

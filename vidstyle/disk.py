@@ -7,12 +7,13 @@ import glob
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from vidstyle.errors import EncodeError
+from vidstyle.errors import EncodeError, OutputError
 
 FRAME_BYTES: Final = 6  # a pixel: of finished frames that wait for the result to be complete
 
@@ -36,6 +37,15 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def write_synced(path: Path, text: str) -> None:
+    """A small file, whole or not at all whatever happens; what was there is replaced."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    sync_file(partial)
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, or of all files of an image sequence (`shot.%04d.png`)."""
     pattern = re.sub(r"%\d*d", "*", glob.escape(path.name))
@@ -49,6 +59,20 @@ def file_digest(path: Path) -> str:
 def identity(value: object) -> str:
     """What JSON does not know, among settings: a file is what it holds."""
     return file_digest(value) if isinstance(value, Path) else str(value)
+
+
+def check_space(folder: Path, needed: int, advice: str) -> None:
+    """Raises `OutputError` where so many bytes of finished frames will not fit."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: finished frames will take {_gigabytes(needed)} more, {_gigabytes(free)} "
+            f"are free; {advice}"
+        )
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
 
 
 @contextmanager

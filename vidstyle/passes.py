@@ -28,11 +28,6 @@ from vidstyle.settings import AHEAD, BLOCK
 OnFrame = Callable[[int, int], None]
 
 
-def waiting_frames(passes: int, loop: bool, frames: int) -> int:
-    """Pictures of a shot of so many `frames` that wait on disk at once at most."""
-    return 0 if passes == 1 else 2 * (frames if loop else min(frames, BLOCK + AHEAD + 1))
-
-
 class Refiner(Protocol):
     """A `FrameStyler` that can go over its own results."""
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 
 import av
@@ -24,6 +23,7 @@ from vidstyle.device import (
     device_name,
     keep_freed_memory,
 )
+from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
@@ -31,7 +31,7 @@ from vidstyle.frame import ClipInfo, Frame
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
-from vidstyle.passes import OnFrame, Refiner, stylize_in_passes, waiting_frames
+from vidstyle.passes import OnFrame, Refiner, stylize_in_passes
 from vidstyle.settings import (
     ClipSettings,
     ComputeSettings,
@@ -52,6 +52,7 @@ from vidstyle.video import (
     load_picture,
     save_picture,
     split_shots,
+    take_back,
 )
 
 
@@ -170,6 +171,7 @@ def _prepare_device(compute: ComputeSettings) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     else:
+        torch.backends.cudnn.deterministic = True  # what is not: the mirrored borders' gradients
         torch.cuda.reset_peak_memory_stats(device)
     return device
 
@@ -256,18 +258,20 @@ def stylize_video(
     begun = time.perf_counter()
     styles = load_paintings(paintings)
     target, sources = Path(target), [Path(path) for path in (clip, *paintings)]
+    folder = Path(work.folder or target.parent)
     check_not_source(target, sources)
+    _warn(take_back(target), on_event)
     check_output(target, output)
     with memory_errors(), ClipReader(Path(clip), part) as reader:
         picture = _picture(sources, part, look, features, compute)
-        stored = _stored(work, target, picture, look.rounds)
+        stored = _stored(work, folder, target, picture, look.rounds)
         compute = _settled(compute, stored)
         styler = make_styler(styles, look, features, compute, on_event)
         on_event(Started(reader.info, styler.compute, reader.expected_frames))
         # The encoder's threads, too, are those of the first run.
         part = replace(part, threads=compute.threads)
         with (
-            _held(stored, styler, compute, reader, on_event) as resumable,
+            _held(stored, folder, styler, compute, reader, on_event) as resumable,
             ClipWriter(target, reader.info, output, part) as writer,
         ):
             writer.comment = _comment(paintings, styler)
@@ -280,7 +284,7 @@ def stylize_video(
             frames = _stylized(
                 reader,
                 part,
-                Path(work.folder or target.parent),
+                folder,
                 resumable,
                 look,
                 lambda shot, index: on_event(FrameDone(index, shot, time.perf_counter() - begun)),
@@ -338,11 +342,9 @@ def _picture(
 
 
 def _stored(
-    work: WorkSettings, target: Path, picture: dict[str, object], passes: int
+    work: WorkSettings, folder: Path, target: Path, picture: dict[str, object], passes: int
 ) -> Work | None:
-    if not work.resume:
-        return None
-    return Work(Path(work.folder or target.parent), target.stem, picture, work.keep, passes)
+    return Work(folder, target.stem, picture, work.keep, passes) if work.resume else None
 
 
 def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
@@ -355,22 +357,23 @@ def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
 @contextmanager
 def _held(
     stored: Work | None,
+    folder: Path,
     styler: OptimizingStyler,
     compute: ComputeSettings,
     reader: ClipReader,
     on_event: OnEvent,
 ) -> Iterator[Refiner]:
+    look, info, frames = styler.settings, reader.info, reader.expected_frames or 0
+    pixels = info.width * info.height
+    spool = look.spooled(frames) * pixels * FRAME_BYTES  # the whole clip may be one shot
     if stored is None:
+        check_space(folder, spool, "use a smaller --size, a single pass or another folder with -o")
         yield styler
         return
     choices = {"precision": styler.compute.precision, "threads": compute.threads}
     with stored.held(choices, _environment(styler)) as warnings:
         _warn(warnings, on_event)
-        info = reader.info
-        frames, look = reader.expected_frames or 0, styler.settings
-        waiting = waiting_frames(look.rounds, look.loop, frames)
-        kept = ceil(look.works_per_frame * frames) + waiting
-        stored.check_space(kept, info.width * info.height)
+        stored.check_space(look.works(frames), pixels, spool)
         if stored.frames:
             on_event(Resumed(stored.whole_frames, stored.folder))
         yield Checkpointed(styler, stored)

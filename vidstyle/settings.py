@@ -154,11 +154,15 @@ class StyleSettings:
             return 1
         return max(self.passes, LOOP_PASSES) if self.loop else self.passes
 
-    @property
-    def works_per_frame(self) -> float:
-        """How often a frame of a long shot is worked on, with what blocks overlap."""
+    def works(self, frames: int) -> int:
+        """Results that so many frames of one shot take, with what the passes' blocks overlap."""
         overlap = 0 if self.loop else AHEAD / BLOCK
-        return 1 + (self.rounds - 1) * (1 + overlap)
+        return math.ceil(frames * (1 + (self.rounds - 1) * (1 + overlap)))
+
+    def spooled(self, frames: int) -> int:
+        """Pictures of one shot that wait on disk between passes: frames and latest results."""
+        waiting = frames if self.loop else min(frames, BLOCK + AHEAD + 1)
+        return 2 * waiting if self.rounds > 1 else 0
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,11 @@ def test_frames_and_disk_come_from_the_headers(folder: Path) -> None:
     plans = planned(folder, ALL + "size = 64\nstart = 0.4\nend = 1.2\nsteps = 2")
     b = plans["b"]
     assert (b.state, b.width, b.height, b.frames) == ("new", 64, 32, 20)
-    twice = 1 + 1.25  # two passes, the second with what its blocks overlap
-    assert b.work_bytes == 20 * twice * 64 * 32 * 6
+    works, waiting = 45, 40  # two passes, of which the second's blocks overlap; and the spool
+    assert b.work_bytes == (works + waiting) * 64 * 32 * 6
+    for more, pictures in (("", 175 + 100), ("\nresume = false", 100)):
+        several = planned(folder, f"{ALL}size = 64\npasses = 3{more}")["b"]
+        assert several.work_bytes == pictures * 64 * 32 * 6
     assert "not a video FFmpeg can read" in plans["c"].state
     assert not (folder / "night").exists()
 
@@ -53,7 +56,7 @@ def test_totals(folder: Path) -> None:
     totals = Totals(workers=2)
     for frames, seconds in ((10, 4.0), (20, 2.0), (30, 8.0)):
         totals.add(Planned(job, "new", 10, 10, frames, seconds))
-    assert (totals.frames, totals.largest) == (60, [40500, 27000])
+    assert (totals.frames, totals.largest) == (60, [76800, 51000])
     assert totals.work_seconds == 8.0  # the longest: half of all would be 7
     totals.add(Planned(job, "changed", 10, 10, 1, None))
     assert totals.work_seconds is None
@@ -64,8 +67,8 @@ def test_it_is_printed(vidstyle: Vidstyle, folder: Path) -> None:
     done = vidstyle("batch", path, "--dry-run", "--workers", "2")
     assert (done.status, done.err) == (0, "")
     first, _, last = done.out.splitlines()
-    assert first == "a-wave.mp4: new, 5 frames of 64x48, 0.2 MB of finished frames"
-    assert last.startswith("2 new; 10 frames, at most 0.4 MB of finished frames on disk at a time;")
+    assert first == "a-wave.mp4: new, 5 frames of 64x48, 0.4 MB of finished frames"
+    assert last.startswith("2 new; 10 frames, at most 0.8 MB of finished frames on disk at a time;")
     (folder / "shots" / "a.mp4").write_text("no film")
     done = vidstyle("batch", path, "--dry-run")
     assert done.status == 1 and "1 failed, 1 new" in done.out

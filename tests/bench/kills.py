@@ -1,7 +1,7 @@
 r"""Kills renders at random moments and looks whether the same command still makes the same bytes.
 
     python -m tests.bench.kills --style scream.jpg --kills 5 clip.mp4 "cuts.mp4 --start 1.5" \
-        "shot.%04d.png --fps 24 -o a.%04d.png"
+        "clip.mp4 --passes 2" "shot.%04d.png --fps 24 -o a.%04d.png"
 
 Each clip may bring options of its own. The first kill of each may come at any time, the others once
 the work folder is there. A piece is closed every PIECE seconds here, not 60, so that kills come
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Set
 from pathlib import Path
 
 PIECE = 0.5  # seconds
@@ -64,11 +65,11 @@ def render(folder: Path, options: list[str]) -> tuple[dict[str, bytes], str, tup
 
 
 def kill_once(
-    options: list[str], moment: float, working: bool
+    options: list[str], moment: float, working: bool, names: Set[str]
 ) -> tuple[dict[str, bytes], int, str] | None:
     """Files of the run after a kill, frames it did not have to make, and what it left behind.
 
-    `None` where the run was done by then.
+    `None` where the run was done by then: all `names` were there, not some of them.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -78,7 +79,7 @@ def kill_once(
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if results(folder):
+        if results(folder).keys() == names:
             return None
         made, said, _ = render(folder, options)
         kept = re.search(r"going on after (\d+)", said)
@@ -94,7 +95,8 @@ def kill_often(options: list[str], kills: int, chance: random.Random) -> int:
     equal = 0
     for number in range(kills):
         end = working if number else loading
-        while (killed := kill_once(options, chance.uniform(0, end), number > 0)) is None:
+        names = undisturbed.keys()
+        while (killed := kill_once(options, chance.uniform(0, end), number > 0, names)) is None:
             end /= 2
         made, kept, left = killed
         equal += made == undisturbed

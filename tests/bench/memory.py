@@ -1,6 +1,7 @@
 """Memory held while a long clip goes by, with finished work stored: one line every 500 frames.
 
 python -m tests.bench.memory --frames 5000
+python -m tests.bench.memory --frames 1500 --passes 2
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ def resident_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=5000)
-    asked = parser.parse_args()
+    parser.add_argument("--passes", type=int, default=1)
+    asked, done = parser.parse_args(), 0
 
     def listen(event: object) -> None:
-        if isinstance(event, vidstyle.FrameDone) and (event.index + 1) % EVERY == 0:
-            print(f"{event.index + 1} frames: {resident_mb():.1f} MB", flush=True)
+        nonlocal done
+        done += isinstance(event, vidstyle.FrameDone)
+        if isinstance(event, vidstyle.FrameDone) and done % EVERY == 0:
+            print(f"{done} frames: {resident_mb():.1f} MB", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         clip, painting = Path(name, "a.mp4"), Path(name, "p.png")
@@ -41,7 +45,7 @@ def main() -> None:
             [painting],
             Path(name, "b.mp4"),
             part=vidstyle.ClipSettings(size=32),
-            look=vidstyle.StyleSettings(steps=1, first_steps=1),
+            look=vidstyle.StyleSettings(steps=1, first_steps=1, passes=asked.passes),
             compute=vidstyle.ComputeSettings(device="cpu", threads=1, precision="fp32"),
             on_event=listen,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +137,18 @@ def test_a_killed_run_loses_the_open_piece_only(tmp_path: Path, clock: list[floa
     assert (made, warnings) == (6, [])
     assert np.array_equal(results, render(tmp_path, clock)[0])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+def test_a_name_that_is_no_text_is_remembered(tmp_path: Path) -> None:
+    hidden = tmp_path / os.fsdecode(b"caf\xe9.partial-1")
+    hidden.touch()
+    work = Work(tmp_path, "a", PICTURE, keep=True)
+    with work.held({}, {}):
+        work.mark_unfinished(hidden)
+        work.add(images(1)[0], {})
+    with Work(tmp_path, "a", PICTURE).held({}, {}):
+        assert not hidden.exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])

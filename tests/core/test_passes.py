@@ -1,5 +1,7 @@
 """Passes over a shot: in which order, from what, and what they are for."""
 
+import tracemalloc
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
@@ -14,7 +16,7 @@ from vidstyle.errors import EncodeError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
 from vidstyle.measure import WarpError
-from vidstyle.passes import Spool, stylize_in_passes, waiting_frames
+from vidstyle.passes import Spool, stylize_in_passes
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import OptimizingStyler
 
@@ -148,6 +150,35 @@ def test_no_shot_is_held_in_memory(tmp_path: Path) -> None:
     assert len(list(stylize_in_passes(frames, Asking(), 2, False, tmp_path))) == 5
 
 
+class Plain:
+    """A refiner that remembers nothing."""
+
+    def start_shot(self) -> None: ...
+
+    def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None: ...
+
+    def next_frame(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        return earlier
+
+
+def peak_memory(frames: int, folder: Path) -> int:
+    """Bytes, of a shot of so many frames of 32 kB in 16 bits and twice that in float."""
+    pictures = (np.full((72, 76, 3), index % 2, np.float32) for index in range(frames))
+    shot = ((0, Frame(image, n, n, Fraction(1, 24))) for n, image in enumerate(pictures))
+    tracemalloc.start()
+    deque(stylize_in_passes(shot, Plain(), 2, False, folder), maxlen=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_shot(tmp_path: Path) -> None:
+    assert peak_memory(1200, tmp_path) < peak_memory(50, tmp_path) + 2 * 72 * 76 * 12
+
+
 def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pictures = [(rng.integers(0, 65536, (5, 7, 3)) / 65535).astype(np.float32) for _ in range(4)]
@@ -168,19 +199,6 @@ def test_a_spool_forgets_what_its_capacity_cannot_hold(tmp_path: Path) -> None:
         assert [said(spool.source(index)) for index in (4, 5, 6)] == [4, 5, 6]
         assert [said(spool.result(index)) for index in (4, 5, 6)] == [999, 105, 106]
         assert spool._file.seek(0, 2) == 3 * 2 * 4 * 6 * 3 * 2  # frames, both, pixels, 16 bits
-
-
-def test_works_and_waiting_frames_are_what_a_long_shot_takes(
-    small_blocks: None, tmp_path: Path
-) -> None:
-    work = Logging()
-    list(stylize_in_passes(frames_of(100), work, 2, False, tmp_path))
-    worked = sum(len(entry) in (1, 2) for entry in work.log)
-    # With blocks of 2 and 1 ahead, of which a pass leaves the last as it is.
-    assert worked == 100 + 99
-    assert waiting_frames(1, False, 9) == 0
-    assert waiting_frames(2, False, 9) == 2 * 4
-    assert waiting_frames(3, True, 9) == 2 * 9
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.core.toys import cpu, stripes, toy_net
+from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
@@ -145,6 +146,19 @@ def test_a_restored_styler_goes_on_to_the_same_bits(flow: str | None):
     other.restore(kept)
     for image in sources[2:]:
         assert np.array_equal(one.next_frame(image), other.next_frame(image))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_the_same_frames_come_back_within_rounding(precision: str):
+    """A quarter of a level in the mean: there the gradients' sums are added in any order."""
+    torch.backends.cudnn.deterministic = True
+    compute, net = Compute(torch.device("cuda"), precision), toy_net().reflecting().to("cuda")
+    results = []
+    for _ in range(2):
+        work = OptimizingStyler(net, [stripes()], compute, QUICK, load_flow("dis"))
+        results.append([work.next_frame(image) for image in panning(6)])
+    assert all(distance(*pair) < 0.25 / 255 for pair in zip(*results, strict=True))
 
 
 def test_a_state_does_not_change_with_the_frames_to_come():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from vidstyle.video import ClipReader, ClipWriter, check_not_source, check_outpu
 from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.encoders import default_ending
 from vidstyle.video.planes import PixelLayout
+from vidstyle.video.target import PartialSequence, take_back
 
 SIZE = (256, 128)  # DNxHR takes nothing smaller
 
@@ -304,6 +306,51 @@ def test_a_sequence_stopped_while_it_gets_its_names_is_taken_back(
     with pytest.raises(KeyboardInterrupt):
         _copy_sequence(source, tmp_path / "o.%04d.png", OutputSettings())
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="is killed in a fork")
+def test_a_sequence_killed_while_it_gets_its_names_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is another's, or was changed meanwhile, stays, and so does what a living run names."""
+    target, replace = tmp_path / "o.%d.png", os.replace
+
+    def killed(made: Path, final: Path) -> None:
+        if final.name == "o.4.png":
+            os._exit(0 if take_back(target) == [] else 1)
+        replace(made, final)
+
+    monkeypatch.setattr(os, "replace", killed)
+    if (child := os.fork()) == 0:
+        partial = PartialSequence(target, overwrite=False)
+        for number in range(1, 6):
+            (partial.hidden / f"o.{number}.png").write_text(f"made {number}")
+        partial.commit()
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert sorted(file.name for file in tmp_path.glob("o.*")) == ["o.1.png", "o.2.png", "o.3.png"]
+    (tmp_path / "o.2.png").write_text("retouched")
+    (tmp_path / "o.5.png").write_text("another's")
+    assert take_back(tmp_path / "o.%d.tif") == []
+    (said,) = take_back(target)
+    (hidden,) = tmp_path.glob(".o.partial-*")
+    assert said.endswith(f"the 2 that had theirs are back in {hidden}")
+    kept = {file.name: file.read_text() for file in tmp_path.glob("o.*")}
+    assert kept == {"o.2.png": "retouched", "o.5.png": "another's"}
+    made = {file.name: file.read_text() for file in hidden.glob("o.*")}
+    assert made == {f"o.{number}.png": f"made {number}" for number in (1, 3, 4, 5)}
+    assert take_back(target) == []
+
+
+def test_a_complete_sequence_is_not_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the last name."""
+    partial = PartialSequence(tmp_path / "o.%d.png", overwrite=False)
+    (partial.hidden / "o.1.png").touch()
+    monkeypatch.setattr(shutil, "rmtree", lambda folder: None)
+    partial.commit()
+    assert take_back(partial.target) == [] and (tmp_path / "o.1.png").exists()
 
 
 def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None:

@@ -144,9 +144,9 @@ def _terminal_blocked() -> Iterator[None]:
 
 def _serve(connection: Connection, slot: int, threads: int) -> None:
     """A worker: takes jobs, tells of them, until it is terminated or nobody listens."""
-    signal.signal(signal.SIGTERM, _end)
-    import torch
+    import torch  # first: an exception in its midst would be an abort
 
+    signal.signal(signal.SIGTERM, _end)
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())  # what `--device auto` takes
     with suppress(EOFError, ConnectionError):

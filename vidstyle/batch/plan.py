@@ -19,8 +19,7 @@ from vidstyle.video import ClipReader
 NEW: Final = "new"
 CHANGED: Final = "changed"
 _STATES: Final = (NEW, CHANGED, FINISHED)
-_Effort = tuple[object, ...]
-_EFFORT = ("features", "flow", "steps", "first_steps", "passes")  # in a report
+_EFFORT: Final = ("features", "flow", "steps", "first_steps", "passes")  # of a report
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,10 @@ class Planned:
 
     @property
     def work_bytes(self) -> int:
-        """Of the work folder, at most, until the result is complete."""
-        works = self.job.settings.look.works_per_frame
-        return int((self.frames or 0) * works * self.width * self.height * FRAME_BYTES)
+        """Of finished frames, at most, until the result is complete."""
+        look, frames = self.job.settings.look, self.frames or 0
+        works = look.works(frames) if self.job.settings.work.resume else 0
+        return (works + look.spooled(frames)) * self.width * self.height * FRAME_BYTES
 
 
 @dataclass
@@ -85,7 +85,7 @@ def plan(job_file: JobFile) -> Iterator[Planned]:
             yield Planned(job, str(error))
 
 
-def _planned(job: Job, ledger: Ledger, paces: dict[_Effort, float]) -> Planned:
+def _planned(job: Job, ledger: Ledger, paces: dict[tuple[object, ...], float]) -> Planned:
     if ledger.is_finished(job):
         return Planned(job, FINISHED)
     state = NEW
@@ -99,19 +99,19 @@ def _planned(job: Job, ledger: Ledger, paces: dict[_Effort, float]) -> Planned:
     return Planned(job, state, info.width, info.height, frames, seconds)
 
 
-def _effort(settings: RenderSettings) -> _Effort:
-    """What a frame's time depends on, its size apart."""
+def _effort(settings: RenderSettings) -> tuple[object, ...]:
+    """What a frame's time depends on, its size apart: as a report's `_EFFORT`."""
     look = settings.look
     return settings.features.name, look.flow, look.steps, look.first_steps, look.rounds
 
 
-def _paces(ledger: Ledger) -> dict[_Effort, float]:
+def _paces(ledger: Ledger) -> dict[tuple[object, ...], float]:
     """Seconds a pixel of a frame."""
-    found: dict[_Effort, list[float]] = {}
+    found: dict[tuple[object, ...], list[float]] = {}
     for outcome in ledger.outcomes():
         if outcome.state == FINISHED:
             facts = outcome.report
-            effort = tuple(facts[name] for name in _EFFORT)
+            effort = tuple(facts.get(name) for name in _EFFORT)  # older ones lack some
             pixels = facts["frames"] * facts["width"] * facts["height"]
             found.setdefault(effort, []).append(facts["seconds"] / pixels)
     return {effort: median(paces) for effort, paces in found.items()}

@@ -10,7 +10,7 @@ from vidstyle.video.picture import (
 )
 from vidstyle.video.reader import ClipReader, probe
 from vidstyle.video.shots import ShotDetector, split_shots
-from vidstyle.video.target import check_not_source
+from vidstyle.video.target import check_not_source, take_back
 from vidstyle.video.writer import ClipWriter
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "probe",
     "save_picture",
     "split_shots",
+    "take_back",
 ]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Final
 
-from vidstyle.disk import sync_file, sync_folder
+from filelock import FileLock, Timeout
+
+from vidstyle.disk import sync_file, sync_folder, write_synced
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 
-_LONGEST_NAME = 100  # characters kept of the target's name: file systems allow 255 bytes
+_LONGEST_NAME: Final = 100  # characters kept of the target's name: file systems allow 255 bytes
+_NOTE: Final = "names.json"  # of a sequence's files, while they get them
+_LOCK: Final = "lock"  # held meanwhile
 
 
 def check_not_source(target: Path, sources: Iterable[Path]) -> None:
@@ -100,8 +107,7 @@ class PartialSequence:
         check_sequence_target(target, overwrite)
         self.target = target
         self.overwrite = overwrite
-        hidden = f".{target.stem[:_LONGEST_NAME].partition('%')[0]}partial-{secrets.token_hex(4)}"
-        self.hidden = target.with_name(hidden)
+        self.hidden = target.with_name(f"{_hidden_stem(target)}{secrets.token_hex(4)}")
         self.hidden.mkdir()
         self.path = self.hidden / target.name
 
@@ -111,25 +117,84 @@ class PartialSequence:
         return [made.file(number) for number in made.numbers()]
 
     def commit(self) -> None:
-        """Bring the finished files to disk, then give each its name."""
-        made, final = ImageSequence(self.path), ImageSequence(self.target)
-        numbers = made.numbers()
-        for path in self.files():
-            sync_file(path)
-        check_sequence_target(self.target, self.overwrite)
-        try:
-            for number in numbers:
-                os.replace(made.file(number), final.file(number))
-        except BaseException:
-            self._take_back(final.file(number) for number in numbers)
-            raise
-        self.hidden.rmdir()
-        sync_folder(self.target.parent)
+        """Bring the finished files to disk, then give each its name.
 
-    def _take_back(self, named: Iterable[Path]) -> None:
-        if not self.overwrite:  # else some may be older ones
-            for path in named:
-                path.unlink(missing_ok=True)
+        Many names cannot be given in one step: should this be killed in between, `take_back` can
+        tell which files are the result's, but for those that were to replace others.
+        """
+        files = self.files()
+        for file in files:
+            sync_file(file)
+        with FileLock(self.hidden / _LOCK):
+            check_sequence_target(self.target, self.overwrite)
+            if not self.overwrite:
+                marks = {file.name: _mark(file) for file in files}
+                note = {"target": self.target.name, "files": marks}
+                write_synced(self.hidden / _NOTE, json.dumps(note))
+            self._name(files)
+        shutil.rmtree(self.hidden)
+
+    def _name(self, files: Iterable[Path]) -> None:
+        try:
+            for file in files:
+                os.replace(file, self.target.with_name(file.name))
+        except BaseException:
+            if not self.overwrite:
+                _collect(self.hidden)
+            raise
+        sync_folder(self.target.parent)
 
     def discard(self) -> None:
         shutil.rmtree(self.hidden, ignore_errors=True)
+
+
+def take_back(target: Path) -> list[str]:
+    """Undo the naming of an image sequence's files that a kill has cut off.
+
+    They go back to the hidden folder they came from, where the others are; what anybody has put
+    or changed there since stays. Gives a line for each such folder.
+    """
+    notes = target.parent.glob(f"{glob.escape(_hidden_stem(target))}*/{_NOTE}")
+    said = []
+    for hidden in [note.parent for note in notes if _read(note)["target"] == target.name]:
+        try:
+            with FileLock(hidden / _LOCK).acquire(blocking=False):
+                count = 0 if _is_complete(hidden) else _collect(hidden)
+        except Timeout:
+            continue  # that run is alive
+        if count:
+            said.append(
+                f"{target}: a run was killed while its files got their names; the {count} that "
+                f"had theirs are back in {hidden}"
+            )
+    return said
+
+
+def _is_complete(hidden: Path) -> bool:
+    """Whether all of its files have got their names."""
+    return not any((hidden / name).exists() for name in _read(hidden / _NOTE)["files"])
+
+
+def _collect(hidden: Path) -> int:
+    """How many named files of the folder's note were brought back."""
+    marks = _read(hidden / _NOTE)["files"]
+    named = [hidden.with_name(name) for name in marks if not (hidden / name).exists()]
+    own = [file for file in named if file.exists() and _mark(file) == marks[file.name]]
+    for file in own:
+        os.replace(file, hidden / file.name)
+    return len(own)
+
+
+def _read(note: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    return found
+
+
+def _mark(file: Path) -> list[int]:
+    """What a file keeps under another name, and nobody else's has."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _hidden_stem(target: Path) -> str:
+    return f".{target.stem[:_LONGEST_NAME].partition('%')[0]}partial-"
