@@ -333,7 +333,8 @@ def _picture(
 def _stored(work: WorkSettings, target: Path, picture: dict[str, object]) -> Work | None:
     if not work.resume:
         return None
-    return Work(Path(work.folder or target.parent), target.stem, picture, work.keep)
+    folder = Path(work.folder or target.parent)
+    return Work(folder, target.stem, picture, work.keep, work.patience)
 
 
 def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
