@@ -22,7 +22,7 @@ from vidstyle.batch.work import ATTEMPTS, Begun, Message, lost_worker, render_jo
 from vidstyle.errors import InputError, SettingsError
 
 _POLL: Final = 0.2  # seconds between looks at what the workers say
-_GRACE: Final = 1.5  # seconds for them to store what is finished: Ray needs the next two itself
+_GRACE: Final = 2.0  # seconds for them to store what is finished: Ray needs the next two itself
 _LOST: Final = "its worker was lost"
 # NFS 4 keeps a dead machine's locks for 90 s, in which its jobs are begun elsewhere.
 _PATIENCE: Final = 120.0
