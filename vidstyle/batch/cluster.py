@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import logging
 import os
 import platform
@@ -175,16 +174,22 @@ def _serve(job: Job, number: int, heard: Any, threads: int, version: str) -> Out
 
 @contextmanager
 def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        with redirect_stdout(io.StringIO()):  # where it prints whatever happens in the cluster
-            with _own_sigterm():
-                ray.init(address, **quiet)
+        # On stdout Ray prints whatever happens in the cluster.
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            _connect(ray, address)
             yield
-    except ConnectionError as error:
-        raise InputError(f"--address {address}: no Ray cluster there ({error})") from error
     finally:
         ray.shutdown()
+
+
+def _connect(ray: ModuleType, address: str | None) -> None:
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        with _own_sigterm():
+            ray.init(address, **quiet)
+    except (ConnectionError, ValueError) as error:
+        raise InputError(f"--address {address}: no Ray cluster there ({error})") from error
 
 
 @contextmanager
