@@ -206,7 +206,7 @@ def test_sigterm_ends_all_and_the_same_command_goes_on(
     batch = subprocess.Popen(
         [*line, cluster.address], stderr=subprocess.PIPE, text=True, preexec_fn=_hear_signals
     )
-    waited = time.monotonic() + 60
+    waited = time.monotonic() + 300
     while not list((folder / "night").glob(".a.partial-*")) and time.monotonic() < waited:
         time.sleep(0.02)
     batch.terminate()
