@@ -181,18 +181,25 @@ class Work:
 
     It is named after `name` and `picture`, which is all that the frames depend on: plain values,
     and files by what they hold. `choices` are what the first run settled, for the next to keep to;
-    `None` before it. Frames are read and stored inside `held` only. Any failure of the disk is an
-    `EncodeError`.
+    `None` before it. Frames are read and stored inside `held` only, for which another run is waited
+    for `patience` seconds. Any failure of the disk is an `EncodeError`.
     """
 
     def __init__(
-        self, parent: Path, name: str, picture: Facts, keep: bool = False, passes: int = 1
+        self,
+        parent: Path,
+        name: str,
+        picture: Facts,
+        keep: bool = False,
+        passes: int = 1,
+        patience: float = 0.0,
     ) -> None:
         text = json.dumps({"format": FORMAT, **picture}, sort_keys=True, default=identity)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         self._stem = f".{name[:_LONGEST_NAME]}.work-"
         self.folder = parent / (self._stem + digest)
-        self.picture, self.keep, self.passes = json.loads(text), keep, passes
+        self.picture, self.keep = json.loads(text), keep
+        self.passes, self.patience = passes, patience
         self.pieces: list[Piece] = []
         self._record = _read_record(self.folder)
         self._open: _OpenPiece | None = None
@@ -290,7 +297,7 @@ class Work:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / "lock")
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=self.patience)
         except Timeout:
             raise OutputError(
                 f"{self.folder}: another run is at work on this; wait for it, or use --no-resume"

@@ -44,6 +44,7 @@ from vidstyle.settings import (
 )
 
 if TYPE_CHECKING:
+    from vidstyle.batch.work import Executor
     from vidstyle.measure import Measurement
 
 _DEFAULT: dict[str, Any] = {
@@ -58,7 +59,7 @@ _DEFAULT: dict[str, Any] = {
     )
     for field in fields(settings)
 }
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 PATIENCE = 4.0  # seconds from a signal to the end
 TRIES = 16  # to be heard meanwhile
 _STOPPING = [
@@ -508,8 +509,16 @@ def batch(
     jobs: Annotated[Path, typer.Argument(help="The job file.", metavar="JOBS.toml")],
     engine: Annotated[
         str,
-        _choice("--engine", ENGINES, "Whose workers: local is this machine.", "Machine"),
+        _choice("--engine", ENGINES, "Whose workers: this machine's, or a cluster's.", "Machine"),
     ] = "local",
+    address: Annotated[
+        str | None,
+        _option(
+            "--address",
+            help="The Ray cluster's; auto: this machine's; else that, or one is started here.",
+            panel="Machine",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         _whole("--workers", "Clips at a time; else one a GPU, or one for two cores.", "Machine"),
@@ -527,24 +536,39 @@ def batch(
 ) -> None:
     """Stylise a list of clips; again, those that are missing."""
     from vidstyle.batch.jobs import read_jobs
-    from vidstyle.batch.local import LocalExecutor, default_workers
     from vidstyle.batch.plan import plan
     from vidstyle.batch.run import run_batch
     from vidstyle.batch_progress import BatchProgress, print_plan
 
-    if workers is not None and workers < 1:
-        raise SettingsError(f"--workers {workers}: must be 1 or more")
+    _check_machine(engine, address, workers)
     job_file = read_jobs(jobs)
     if dry_run:
         failed = print_plan(plan(job_file), workers or 1).states["failed"]
     else:
         with BatchProgress(quiet) as progress:
-            executor = LocalExecutor(workers or default_workers())
+            executor = _executor(engine, address, workers)
             summary = run_batch(job_file, executor, retry_failed, progress.begin, progress)
         progress.close_with(summary)
         failed = summary.failed
     if failed:
         raise typer.Exit(1)
+
+
+def _check_machine(engine: str, address: str | None, workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--workers {workers}: must be 1 or more")
+    if address is not None and engine != "ray":
+        raise SettingsError(f"--address {address}: is of a Ray cluster; add --engine ray")
+
+
+def _executor(engine: str, address: str | None, workers: int | None) -> Executor:
+    if engine == "ray":
+        from vidstyle.batch.cluster import RayExecutor
+
+        return RayExecutor(address, workers)
+    from vidstyle.batch.local import LocalExecutor, default_workers
+
+    return LocalExecutor(workers or default_workers())
 
 
 def _measure(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import time
 from contextlib import AbstractContextManager, suppress
@@ -14,6 +13,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from vidstyle.disk import user_cache
 from vidstyle.errors import SettingsError
 from vidstyle.settings import PRECISIONS
 
@@ -88,7 +88,7 @@ def _timed_once(net: nn.Module, device: torch.device) -> str:
     Timed at every start, close calls would fall this way and that, and the same command would
     paint other bits.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidstyle")
+    cache = user_cache()
     cpu, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
     known = cache / f"precision-{torch.__version__}-{cpu}-{threads}-{net.name}".replace(" ", "-")
     if remembered := _remembered(known):

@@ -56,6 +56,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def user_cache() -> Path:
+    """Where this user's programs keep what they can do without."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidstyle")
+
+
 def identity(value: object) -> str:
     """What JSON does not know, among settings: a file is what it holds."""
     return file_digest(value) if isinstance(value, Path) else str(value)

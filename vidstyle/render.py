@@ -344,7 +344,9 @@ def _picture(
 def _stored(
     work: WorkSettings, folder: Path, target: Path, picture: dict[str, object], passes: int
 ) -> Work | None:
-    return Work(folder, target.stem, picture, work.keep, passes) if work.resume else None
+    if not work.resume:
+        return None
+    return Work(folder, target.stem, picture, work.keep, passes, work.patience)
 
 
 def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:

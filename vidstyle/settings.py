@@ -170,12 +170,14 @@ class WorkSettings:
     """Finished work on disk, from which a stopped render goes on.
 
     `folder` of `None` is a hidden one beside the result. `keep` leaves it there at success. Without
-    `resume` nothing is read from it or written to it.
+    `resume` nothing is read from it or written to it. Another run at work in it is waited for
+    `patience` seconds.
     """
 
     folder: Path | None = None
     resume: bool = True
     keep: bool = False
+    patience: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.resume and (self.folder is not None or self.keep):

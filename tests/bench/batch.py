@@ -1,4 +1,4 @@
-"""Twelve mixed jobs, three of them broken, on two workers; once more with a worker killed.
+"""Twelve mixed jobs, three of them broken, on two workers; with one killed; and on a Ray.
 
     python -m tests.bench.batch --style scream.jpg clip.mp4 other.mov
 
@@ -27,6 +27,11 @@ SOUND = 9
 HEADER = (
     "| | finished | failed | begun twice | bytes as plain `run` | seconds | of them rendering, a "
     "worker | over the ideal |\n|---|---|---|---|---|---|---|---|"
+)
+ROWS = (
+    ("undisturbed", ("local",), False),
+    ("a worker killed", ("local",), True),
+    ("on a Ray of this machine", ("ray", "--address", "local"), False),
 )
 
 
@@ -63,11 +68,11 @@ def fill(folder: Path, args: argparse.Namespace) -> list[list[str]]:
     return commands
 
 
-def batch(folder: Path, kill: bool) -> dict[str, Any]:
+def batch(folder: Path, engine: tuple[str, ...], kill: bool) -> dict[str, Any]:
     """The report."""
     shutil.rmtree(folder / "jobs", ignore_errors=True)
     line = [sys.executable, "-m", "vidstyle", "batch", "jobs.toml", "--workers", str(WORKERS)]
-    process = subprocess.Popen(line, cwd=folder)
+    process = subprocess.Popen([*line, "--engine", *engine], cwd=folder)
     if kill:
         while not list((folder / "jobs").glob(".*.work-*/piece.partial")):
             time.sleep(0.05)
@@ -115,8 +120,7 @@ def main() -> None:
             line = [sys.executable, "-m", "vidstyle", "run", "-q", "--threads", threads, *command]
             subprocess.run(line, cwd=folder, check=True)
             plain[command[4]] = (folder / command[4]).read_bytes()
-        rows = [row(label, folder, batch(folder, kill), plain)
-                for label, kill in (("undisturbed", False), ("a worker killed", True))]  # fmt: skip
+        rows = [row(label, folder, batch(folder, *how), plain) for label, *how in ROWS]
     print(HEADER)
     print("\n".join(rows))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -236,6 +238,23 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another run is at work"), second.held({}, {}):
             pass
         assert first.folder.exists()
+
+
+def test_another_run_is_waited_for(tmp_path: Path) -> None:
+    """As long as asked: what it leaves, as a lost worker does, is gone on from."""
+    first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE, patience=20.0)
+
+    def wait() -> int:
+        with second.held({}, {}):
+            return second.frames
+
+    with ThreadPoolExecutor(1) as threads:
+        with pytest.raises(KeyboardInterrupt), first.held({}, {}):
+            first.add(images(1)[0], {})
+            found = threads.submit(wait)
+            time.sleep(0.1)
+            raise KeyboardInterrupt
+        assert found.result() == 1
 
 
 def test_too_small_a_disk(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from vidstyle.batch.jobs import Job, JobFile
 from vidstyle.batch.ledger import FAILED, FINISHED, Ledger, Outcome, is_there
 from vidstyle.batch.report import write_report
 from vidstyle.batch.work import Begun, Executor, Message
+from vidstyle.errors import RequestError
 
 OnMessage = Callable[[Job, Message], None]
 
@@ -52,7 +53,8 @@ def run_batch(
                     _note(ledger, job, message)
                     on_message(job, message)
         except BaseException as error:
-            error.add_note("the same command goes on")
+            if not isinstance(error, RequestError):
+                error.add_note("the same command goes on")
             raise
         seconds = time.monotonic() - begun
         report = write_report(job_file, ledger, seconds)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import numpy as np
 from PIL import Image
 
+from vidstyle.batch.cache import copy_result, find_result, remember_result
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FAILED, Outcome, result_key
 from vidstyle.disk import file_digest
@@ -76,10 +78,25 @@ def render_job(job: Job, say: Say) -> Outcome:
 
 
 def _render(job: Job, say: Say) -> Outcome:
+    key = result_key(job)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    earlier = find_result(key, job.target)
+    if earlier is None:
+        outcome = Outcome.finished(key, *_rendered(job, say), _stills(job))
+        remember_result(outcome)
+        return outcome
+    made = earlier.report["result"]
+    copy_result(Path(made), job.target, job.settings.output.overwrite)
+    say(Said(f"the same as {made}, and copied from there"))
+    report = earlier.report | {"result": str(job.target), "source": str(job.clip)}
+    return Outcome.finished(key, earlier.digest, report, _stills(job))
+
+
+def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
+    """The result's digest and the render's report."""
     from vidstyle.render import stylize_video
 
-    key, settings = result_key(job), job.settings
-    job.target.parent.mkdir(parents=True, exist_ok=True)
+    settings = job.settings
     report = stylize_video(
         job.clip,
         job.styles,
@@ -92,7 +109,7 @@ def _render(job: Job, say: Say) -> Outcome:
         work=settings.work,
         on_event=_Teller(say, job.settings.look.rounds),
     )
-    return Outcome.finished(key, file_digest(job.target), report.as_dict(), _stills(job))
+    return file_digest(job.target), report.as_dict()
 
 
 class _Teller:
