@@ -19,7 +19,7 @@ import pytest
 import vidstyle as v
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_clip, texture
-from vidstyle import device, stylize
+from vidstyle import device, passes, stylize
 from vidstyle.video import ClipReader, ClipWriter
 
 LOOK = v.StyleSettings(steps=1, first_steps=2, passes=1)
@@ -102,11 +102,28 @@ def test_it_goes_on_to_the_same_bytes(
     assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
 
 
-@pytest.mark.parametrize("stop_after", [3, 9, 12, 24])
+@pytest.mark.parametrize(
+    ("stop_after", "blocks"),
+    [
+        (3, (48, 12)),  # in the first pass
+        (9, (48, 12)),  # in the second
+        (12, (48, 12)),  # in the third
+        (24, (48, 12)),  # in the second shot
+        (7, (2, 1)),  # in the first of the first shot's blocks
+        (10, (2, 1)),  # in the first pass, after that block
+        (13, (2, 1)),  # in the last block
+    ],
+)
 def test_several_passes_go_on_to_the_same_bytes(
-    film: Path, painting: Path, tmp_path: Path, stop_after: int
+    film: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: int,
+    blocks: tuple[int, int],
 ) -> None:
-    """Stopped in the first pass, in the second, in the third, in the second shot."""
+    for name, frames in zip(("BLOCK", "AHEAD"), blocks, strict=True):
+        monkeypatch.setattr(passes, name, frames)
     more = {"look": replace(LOOK, passes=3)}
     render(film, painting, tmp_path / "whole.mp4", **more)
     heard = 0
