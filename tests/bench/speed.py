@@ -34,13 +34,14 @@ from vidstyle.images import to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
 from vidstyle.measure import WarpError
 from vidstyle.optimize import Goal, Optimizer
+from vidstyle.passes import Spool
 from vidstyle.settings import ClipSettings, ComputeSettings, OutputSettings
 from vidstyle.video import ClipReader, ClipWriter, load_paintings
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 HEADER = (
     "| size | reference step, ms | step | floors: operations, bytes | frame: in reference steps "
-    "| decode, flow, optimise, rest, store, encode, measure, ms | whole / optimise | MB |\n"
+    "| decode, flow, optimise, rest, store, spool, encode, measure, ms | whole / optimise | MB |\n"
     "|---|---|---|---|---|---|---|---|"
 )
 
@@ -155,6 +156,9 @@ def instrument(stages: Stages) -> None:
         (stylize.OptimizingStyler, "_correspond", "flow"),
         (Optimizer, "descend", "optimise"),
         (Checkpointed, "next_frame", "stylise"),
+        (Checkpointed, "refine", "stylise"),
+        (Spool, "_write", "spool"),
+        (Spool, "_read", "spool"),
         (Work, "add", "store"),
         (ClipWriter, "write", "encode"),
         (WarpError, "add", "measure"),
@@ -175,7 +179,7 @@ def measure_size(
             clip, [painting], output, part=part, compute=compute, output=OutputSettings()
         )
     facts: dict[str, Any] = {"size": f"{report.width}x{report.height}", "frames": report.frames}
-    names = ("decode", "flow", "optimise", "stylise", "store", "encode", "measure")
+    names = ("decode", "flow", "optimise", "stylise", "store", "spool", "encode", "measure")
     later = {name: 1e3 * stages.later(name, report.frames) for name in names}
     later["rest"] = later.pop("stylise") - later["flow"] - later["optimise"] - later["store"]
     facts |= {f"{name}_ms": value for name, value in later.items()}
@@ -197,7 +201,7 @@ def measure_size(
 
 
 def row(facts: dict[str, Any]) -> str:
-    stages = ("decode", "flow", "optimise", "rest", "store", "encode", "measure")
+    stages = ("decode", "flow", "optimise", "rest", "store", "spool", "encode", "measure")
     split = ", ".join(f"{facts[f'{name}_ms']:.0f}" for name in stages)
     ratio = facts["reference_step_ms"] / facts["step_ms"]
     return (
