@@ -133,7 +133,12 @@ def reference_step(image: Tensor) -> Callable[[], object]:
 def own_step(image: Tensor, optimizer: Optimizer) -> Callable[[], object]:
     trust = torch.ones_like(image[:, :1])
     goal = Goal(optimizer.grams(image), optimizer.content(image), image, trust)
-    return lambda: optimizer.descend(image * 0.9, goal, [0.01])
+
+    def step() -> None:
+        picture = (image * 0.9).requires_grad_()
+        optimizer.loss(picture, goal).backward()
+
+    return step
 
 
 def floors(step: Callable[[], object], device: torch.device, kind: torch.dtype) -> dict[str, float]:
