@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidstyle.errors import SettingsError, VidstyleError
-from vidstyle.features.lite import build_lite, default_taps, layers_in
+from vidstyle.features.lite import build_lite, default_taps, relus_in
 from vidstyle.features.taps import TapNet, steps_in_use
 from vidstyle.features.vgg import build_vgg, deepest_relu, step_names, which_vgg
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
@@ -130,9 +130,7 @@ class Distillation:
     def __init__(self, teacher: TapNet, photographs: Photographs) -> None:
         self.teacher, self.photographs = teacher, photographs
         names = list(teacher.steps)
-        self.taps = [
-            name for name in (layer.name for layer in layers_in(names)) if name.startswith("relu")
-        ]
+        self.taps = relus_in(names)
         student = build_lite(names, *default_taps(names))
         self.student = student.to(memory_format=torch.channels_last)
         self.rms = self._measure_rms()

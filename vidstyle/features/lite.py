@@ -64,6 +64,11 @@ def layers_in(names: Collection[str]) -> list[Layer]:
     return [layer for layer in LAYERS if layer.name in names]
 
 
+def relus_in(names: Collection[str]) -> list[str]:
+    """What can be a tap: no pool."""
+    return [layer.name for layer in layers_in(names) if layer.name.startswith("relu")]
+
+
 class Taps(NamedTuple):
     """Empty where a network does not reach the third block."""
 
@@ -73,7 +78,7 @@ class Taps(NamedTuple):
 
 def default_taps(names: Collection[str]) -> Taps:
     """Each block's first layer and the third's last for style; for content the one before that."""
-    relus = [layer.name for layer in layers_in(names) if layer.name.startswith("relu")]
+    relus = relus_in(names)
     third = [name for name in relus if name.startswith("relu3")]
     if not third:
         return Taps((), "")
