@@ -151,7 +151,8 @@ class _Refining:
     def add(self, frame: Frame) -> None:
         if not self.spool.frames:
             self.first_index = frame.index
-        self.spool.add(frame.image, self.styler.next_frame(frame.image))
+        image = from_levels(to_levels(frame.image))  # as later passes will see it
+        self.spool.add(image, self.styler.next_frame(image))
         self.on_frame(frame.index)
 
     def block(self, size: int, circular: bool = False) -> Iterator[np.ndarray]:

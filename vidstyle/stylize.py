@@ -15,7 +15,7 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
-from vidstyle.flow.still import unmoved
+from vidstyle.flow.motion import ROOM, Motion
 from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
@@ -223,6 +223,8 @@ class OptimizingStyler:
         self.optimizer, self.least = Optimizer(net, compute, settings), net.least_side
         tensors = [to_tensor(painting, compute.device) for painting in paintings]
         self.targets = StyleTargets(tensors, self.optimizer)
+        room = ROOM if settings.rounds > 1 else 0
+        self.motion = Motion(flow, compute.device, room) if flow else None
         self.past: _Past | None = None
         self.refined: _Past | None = None  # the same, in a later pass over the shot
         self.backwards = False  # in that pass
@@ -315,13 +317,13 @@ class OptimizingStyler:
         self, previous: np.ndarray, current: np.ndarray, backwards: bool = False
     ) -> Correspondence:
         """Carrying always follows the flow from the earlier frame to the later, as judges do."""
-        assert self.flow is not None
-        device = self.compute.device
-        back = to_tensor(self.flow(current, previous), device)
-        forth = to_tensor(self.flow(previous, current), device)
-        moves = ~unmoved(back, to_tensor(current, device), to_tensor(previous, device))
-        back, forth = back * moves, forth * moves
-        onward = back if backwards else retraced(back, forth)
+        assert self.motion is not None
+        if backwards:
+            forth, back = self.motion.between(current, previous)
+            onward = back
+        else:
+            back, forth = self.motion.between(previous, current)
+            onward = retraced(back, forth)
         return Correspondence(still_to_zero(onward), trust_mask(back, forth))
 
     def _goal(self, content: Tensor) -> Goal:

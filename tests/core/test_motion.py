@@ -1,0 +1,66 @@
+"""Flow between neighbours, found once for all passes."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.core.test_passes import LOOK
+from tests.core.toys import cpu, square_on_ground, stripes, toy_net
+from vidstyle.flow import load_flow
+from vidstyle.flow.motion import Motion
+from vidstyle.frame import Frame
+from vidstyle.passes import stylize_in_passes
+from vidstyle.stylize import OptimizingStyler
+
+FIRST, SECOND, THIRD = (square_on_ground(left) for left in (30, 33, 36))
+PAIR_BYTES = 2 * 2 * 96 * 128 * 4
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.calls, self.flow = 0, load_flow("dis")
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return self.flow(first, second)
+
+
+def test_both_ways_along_what_moves() -> None:
+    fields = Motion(load_flow("dis"), torch.device("cpu"), 0).between(FIRST, SECOND)
+    inside = (..., slice(36, 60), slice(42, 62))
+    assert fields.to_earlier[inside][:, 0].median() == pytest.approx(-3, abs=0.2)
+    assert fields.to_later[inside][:, 0].median() == pytest.approx(3, abs=0.2)
+
+
+def test_grain_on_a_still_does_not_move_either_way() -> None:
+    grain = np.random.default_rng(0).normal(0, 2 / 255, (2, *FIRST.shape)).astype(np.float32)
+    earlier, later = (FIRST + noise for noise in grain)
+    assert (load_flow("dis")(later, earlier) != 0).mean() > 0.5
+    fields = Motion(load_flow("dis"), torch.device("cpu"), 0).between(earlier, later)
+    assert all((field == 0).float().mean() > 0.9 for field in fields)
+
+
+@pytest.mark.parametrize(("room", "calls"), [(0, 8), (PAIR_BYTES, 6), (2 * PAIR_BYTES, 4)])
+def test_the_latest_pairs_that_fit_are_remembered(room: int, calls: int) -> None:
+    estimate = Counting()
+    motion = Motion(estimate, torch.device("cpu"), room)
+    there = [motion.between(FIRST, SECOND), motion.between(SECOND, THIRD)]
+    back = [
+        motion.between(SECOND.copy(), THIRD.copy()),
+        motion.between(FIRST.copy(), SECOND.copy()),
+    ]
+    assert estimate.calls == calls
+    for one, other in zip(there, reversed(back), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_pass_that_comes_back_asks_for_no_flow(tmp_path: Path) -> None:
+    estimate = Counting()
+    styler = OptimizingStyler(toy_net(), [stripes()], cpu(), LOOK, estimate)
+    pictures = enumerate([FIRST, SECOND, THIRD])
+    shot = [(0, Frame(picture, index, index, Fraction(1, 24))) for index, picture in pictures]
+    assert len(list(stylize_in_passes(shot, styler, 2, False, tmp_path))) == 3
+    assert estimate.calls == 4
