@@ -35,12 +35,12 @@ Moments = tuple[Tensor, Tensor]  # Adam's first and second, each (1, 3, H, W)
 class Goal:
     """What a picture (1, 3, H, W) is optimised towards; `carried` and `trust` go together.
 
-    `grams`: tap → (1, C, C). `content`: (1, C, H', W'). `carried`: the previous result along the
-    flow, `trust`: (1, 1, H, W) in [0, 1].
+    `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to. `carried`: the
+    previous result along the flow, `trust`: (1, 1, H, W) in [0, 1].
     """
 
     grams: Mapping[str, Tensor]
-    content: Tensor
+    content: Tensor | None = None
     carried: Tensor | None = None
     trust: Tensor | None = None
 
@@ -111,13 +111,13 @@ class Optimizer:
     def feature_loss(self, features: Mapping[str, Tensor], goal: Goal) -> Tensor:
         """Of the taps that `features` has."""
         want, content = self.settings, self.net.content_tap
-        loss = torch.zeros((), device=goal.content.device)
+        loss = torch.zeros((), device=self.compute.device)
         for tap in self.net.style_taps:
             if tap in features:
                 loss = loss + want.style_weight * gram_loss(
                     gram_matrix(features[tap]), goal.grams[tap]
                 )
-        if content in features:
+        if content in features and goal.content is not None:
             loss = loss + want.content_weight * content_loss(features[content], goal.content)
         return loss
 

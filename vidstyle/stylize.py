@@ -152,7 +152,8 @@ class Level(NamedTuple):
 class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
-    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new.
+    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `held`:
+    to the content too.
     """
 
     link: Correspondence
@@ -160,6 +161,7 @@ class _Plan:
     maturity: Tensor
     start: Tensor
     levels: list[Level]
+    held: bool = True
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
@@ -326,8 +328,9 @@ class OptimizingStyler:
             onward = retraced(back, forth)
         return Correspondence(still_to_zero(onward), trust_mask(back, forth))
 
-    def _goal(self, content: Tensor) -> Goal:
-        return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
+    def _goal(self, content: Tensor, held: bool = True) -> Goal:
+        target = self.optimizer.content(content) if held else None
+        return Goal(self.targets.at(max(content.shape[2:])), target)
 
     def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))
@@ -363,11 +366,15 @@ class OptimizingStyler:
         return _Plan(link, carried, maturity, start, levels)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
-        """From between its own result and the one before along the flow."""
+        """From between its own result and the one before along the flow.
+
+        Not held to the content: the first pass has seen to that, and it is a third of a step.
+        """
         carried = warp_sharp(past.result, link.flow)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
-        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS, LAST_RATE))
+        levels = self._fine(content, PASS_STEPS, LAST_RATE)
+        return _Plan(link, carried, ripe, start, levels, held=False)
 
     def _solved(self, content: Tensor) -> Size:
         return solved_size(_size(content), self.least)
@@ -387,7 +394,9 @@ class OptimizingStyler:
             trust = _resize_map(link.trust * maturity, size)
             haste = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             goal = replace(
-                self._goal(resize(content, size)), carried=resize(plan.carried, size), trust=trust
+                self._goal(resize(content, size), plan.held),
+                carried=resize(plan.carried, size),
+                trust=trust,
             )
             begin = resize(start, size)
             result, moments[size] = self.optimizer.descend(

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -235,6 +236,18 @@ def seam(sources: list[np.ndarray], results: list[np.ndarray]) -> float:
     for end in (-1, 0):
         error.add(sources[end], results[end])
     return error.ratio
+
+
+def test_a_later_pass_is_not_held_to_the_content() -> None:
+    frame, own = texture(48, 64), np.full((48, 64, 3), 0.5, np.float32)
+
+    def refined(content_weight: float) -> np.ndarray:
+        look = replace(LOOK, content_weight=content_weight)
+        styler = OptimizingStyler(toy_net(), [stripes()], cpu(), look, load_flow("dis"))
+        styler.start_pass(frame, own, backwards=True)
+        return styler.refine(frame, own)
+
+    assert (refined(0) == refined(100)).all() and (refined(0) != own).any()
 
 
 def test_a_loop_is_as_steady_over_its_seam(tmp_path: Path) -> None:
