@@ -18,6 +18,9 @@ from vidstyle.errors import SettingsError
 from vidstyle.settings import PRECISIONS
 
 CLEARLY_FASTER = 0.85  # of float32's time: less gain is within a short timing's noise
+CPU_ROOM = (
+    3_000_000_000  # bytes of one step's feature maps: 1280x720 in one go, 1080p in 5 GB in all
+)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -30,6 +33,16 @@ class Compute:
 
     device: torch.device
     precision: str
+
+    @property
+    def room(self) -> int:
+        """Bytes that one step's feature maps may take; the same in every run on this device.
+
+        Larger pictures are gone over in strips, which rounds otherwise.
+        """
+        if self.device.type == "cpu":
+            return CPU_ROOM
+        return torch.cuda.get_device_properties(self.device).total_memory // 2
 
     def autocast(self) -> AbstractContextManager[None]:
         dtype = DTYPES[self.precision]

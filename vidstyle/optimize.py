@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vidstyle.device import Compute
+from vidstyle.features.strips import Strip, strips
 from vidstyle.features.taps import TapNet
 from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss, tv_loss
 from vidstyle.settings import StyleSettings
@@ -90,17 +91,32 @@ class Optimizer:
         self.net, self.compute, self.settings = net, compute, settings
         self.scaler = compute.scaler()
 
-    @torch.no_grad()
-    def features(self, image: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+    def strips(self, image: Tensor) -> list[Strip]:
+        return strips(self.net, image.shape[2], image.shape[3], self.compute.room)
+
+    def features(self, strip: Strip, image: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
+        """The strip's own part of the picture's."""
+        seen = strip.seen(image).contiguous(memory_format=torch.channels_last)
         with self.compute.autocast():
-            return self.net(image.contiguous(memory_format=torch.channels_last), taps)
+            features = self.net(seen, taps)
+        return {tap: strip.kept(f, self.net.scale(tap)) for tap, f in features.items()}
 
+    @torch.no_grad()
     def content(self, image: Tensor) -> Tensor:
-        return self.features(image, [self.net.content_tap])[self.net.content_tap]
+        tap = self.net.content_tap
+        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(image)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
+    @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
-        features = self.features(image, self.net.style_taps)
-        return {tap: gram_matrix(f) for tap, f in features.items()}
+        """tap → (1, C, C), the strips' weighted by their pixels."""
+        totals, pixels = dict[str, Tensor](), dict[str, int]()
+        for strip in self.strips(image):
+            for tap, f in self.features(strip, image, self.net.style_taps).items():
+                own = f.shape[2] * f.shape[3]
+                totals[tap] = totals.get(tap, 0) + gram_matrix(f) * own
+                pixels[tap] = pixels.get(tap, 0) + own
+        return {tap: total / pixels[tap] for tap, total in totals.items()}
 
     def loss(self, image: Tensor, goal: Goal) -> Tensor:
         """Style + content + total variation + temporal, weighted; float32 scalar."""
@@ -110,16 +126,18 @@ class Optimizer:
 
     def feature_loss(self, features: Mapping[str, Tensor], goal: Goal) -> Tensor:
         """Of the taps that `features` has."""
-        want, content = self.settings, self.net.content_tap
-        loss = torch.zeros((), device=self.compute.device)
-        for tap in self.net.style_taps:
-            if tap in features:
-                loss = loss + want.style_weight * gram_loss(
-                    gram_matrix(features[tap]), goal.grams[tap]
-                )
+        content = self.net.content_tap
+        taps = [tap for tap in self.net.style_taps if tap in features]
+        loss = self.style_loss({tap: gram_matrix(features[tap]) for tap in taps}, goal)
         if content in features and goal.content is not None:
-            loss = loss + want.content_weight * content_loss(features[content], goal.content)
+            target = goal.content
+            loss = loss + self.settings.content_weight * content_loss(features[content], target)
         return loss
+
+    def style_loss(self, grams: Mapping[str, Tensor], goal: Goal) -> Tensor:
+        each = [gram_loss(gram, goal.grams[tap]) for tap, gram in grams.items()]
+        zero = torch.zeros((), device=self.compute.device)
+        return self.settings.style_weight * sum(each, zero)
 
     def pixel_loss(self, image: Tensor, goal: Goal) -> Tensor:
         want = self.settings
@@ -172,6 +190,9 @@ class _Gradient:
     def backward(self, image: Tensor) -> Tensor:
         """Adds to `image.grad`, times the scaler's scale; gives the loss."""
         work, goal = self.work, self.goal
+        parts = work.strips(image)
+        if len(parts) > 1:
+            return backward_in_strips(work, image, goal, parts)
         if not self.shallow:
             loss = work.loss(image, goal)
             work.scaler.scale(loss).backward()
@@ -199,6 +220,53 @@ class _Gradient:
         loss = work.feature_loss(features, self.goal)
         (gradient,) = torch.autograd.grad(work.scaler.scale(loss), edge)
         return _Deep(loss.detach(), gradient, scale)
+
+
+def backward_in_strips(
+    work: Optimizer, image: Tensor, goal: Goal, parts: Sequence[Strip]
+) -> Tensor:
+    """As `_Gradient.backward`, of a picture too large for one go: half as much work again.
+
+    The Gram matrices are made of all strips first; what they ask for, ∂loss/∂G, then takes each
+    strip's own way back. The same loss and gradient, but for rounding.
+    """
+    grams = {tap: gram.requires_grad_() for tap, gram in work.grams(image).items()}
+    style = work.style_loss(grams, goal)
+    asked = dict(zip(grams, torch.autograd.grad(style, list(grams.values())), strict=True))
+    loss = style.detach()
+    for strip in parts:
+        features = work.features(strip, image, {*grams, work.net.content_tap})
+        content = _content_share(work, features, goal, strip)
+        pull = _style_share(work, features, asked, image.shape[2])
+        work.scaler.scale(content + pull).backward()
+        loss = loss + content.detach()
+    rest = work.pixel_loss(image, goal)
+    if rest.requires_grad:
+        work.scaler.scale(rest).backward()
+    return loss + rest.detach()
+
+
+def _content_share(
+    work: Optimizer, features: Mapping[str, Tensor], goal: Goal, strip: Strip
+) -> Tensor:
+    if goal.content is None:
+        return torch.zeros((), device=work.compute.device)
+    tap, whole = work.net.content_tap, goal.content
+    own = strip.own(whole, work.net.scale(tap))
+    share = own.float().square().sum() / whole.float().square().sum().clamp_min(1e-12)
+    return work.settings.content_weight * share * content_loss(features[tap], own)
+
+
+def _style_share(
+    work: Optimizer, features: Mapping[str, Tensor], asked: Mapping[str, Tensor], height: int
+) -> Tensor:
+    """Σ ∂loss/∂G · G, whose gradient is the loss's own; a strip's G counts by its rows."""
+    each = [
+        (gram_matrix(features[tap]) * gradient).sum()
+        * (features[tap].shape[2] / (height // work.net.scale(tap)))
+        for tap, gradient in asked.items()
+    ]
+    return torch.stack(each).sum()
 
 
 class _Deep(NamedTuple):

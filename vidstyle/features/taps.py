@@ -57,16 +57,41 @@ class TapNet(nn.Module):
 
     def shallow_taps(self) -> list[str]:
         """Taps before the second pooling, if there are others beyond: a third of the work."""
-        used = steps_in_use(list(self.steps), self.style_taps, self.content_tap)
-        pools = [name for name in used if name.startswith("pool")]
-        fine = used[: used.index(pools[1])] if len(pools) > 1 else []
+        pools = [name for name in self.used if name.startswith("pool")]
+        fine = self.used[: self.used.index(pools[1])] if len(pools) > 1 else []
         return [tap for tap in fine if tap in (*self.style_taps, self.content_tap)]
+
+    @property
+    def used(self) -> list[str]:
+        """The steps that run: down to the deepest tap."""
+        return steps_in_use(list(self.steps), self.style_taps, self.content_tap)
+
+    @property
+    def coarsest(self) -> int:
+        """Pixels of the picture, a side, to one of the deepest tap."""
+        return self.scale(self.used[-1])
 
     @property
     def least_side(self) -> int:
         """Pixels: two must be left after the poolings before the deepest tap, to be mirrored."""
-        used = steps_in_use(list(self.steps), self.style_taps, self.content_tap)
-        return 2 * 2 ** sum(name.startswith("pool") for name in used)
+        return 2 * self.coarsest
+
+    @property
+    def reach(self) -> int:
+        """Pixels of the picture that the deepest tap sees to each side of its own."""
+        steps = {name: self.steps[name].modules() for name in self.used}
+        return sum(
+            module.kernel_size[0] // 2 * self.scale(name)
+            for name, modules in steps.items()
+            for module in modules
+            if isinstance(module, nn.Conv2d)
+        )
+
+    def scale(self, step: str) -> int:
+        """Pixels of the picture, a side, to one of this step's output."""
+        names = list(self.steps)
+        before = names[: names.index(step) + 1]
+        return int(2 ** sum(name.startswith("pool") for name in before))
 
     def reflecting(self) -> TapNet:
         """Convolutions see the picture mirrored beyond its border instead of black.

@@ -1,0 +1,87 @@
+"""Pictures gone over in strips: the very loss and gradient of the whole."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.core.toys import cpu, deep_toy_net, stripes, texture
+from vidstyle import optimize
+from vidstyle.features import load_features
+from vidstyle.features.strips import OVERHEAD, Strip, strips, values_per_pixel
+from vidstyle.features.taps import TapNet
+from vidstyle.images import to_tensor
+from vidstyle.optimize import Goal, Optimizer
+from vidstyle.settings import StyleSettings
+
+CPU = torch.device("cpu")
+HEIGHTS = (96, 101)  # the second leaves a row behind at every pooling
+
+
+def halves(net: TapNet, height: int, width: int, room: int) -> list[Strip]:
+    """So little room that there are several."""
+    few = strips(net, height, width, int(values_per_pixel(net) * OVERHEAD * width * height * 0.8))
+    assert len(few) > 1
+    return few
+
+
+@pytest.mark.parametrize("net", [deep_toy_net(), load_features("lite").reflecting().frozen()])
+def test_strips_keep_every_row_once_and_see_what_their_features_need(net: TapNet) -> None:
+    room = int(values_per_pixel(net) * OVERHEAD * 1920 * 300)
+    parts = strips(net, 1080, 1920, room)
+    assert len(parts) > 1 and parts[0].top == 0 and parts[-1].bottom == parts[-1].last == 1080
+    assert [part.first for part in parts[1:]] == [part.last for part in parts[:-1]]
+    for part in parts:
+        assert part.top % net.coarsest == part.first % net.coarsest == 0
+        assert part.top == 0 or part.first - part.top >= net.reach
+        assert part.bottom == 1080 or part.bottom - part.last >= net.reach
+        assert part.bottom - part.top <= 300
+
+
+def test_what_fits_is_one_strip() -> None:
+    assert strips(deep_toy_net(), 90, 160, 10**9) == [Strip(0, 0, 90, 90)]
+
+
+def test_lite_sees_22_pixels() -> None:
+    net = load_features("lite")
+    assert net.reach == 22 and net.coarsest == 4  # two at full size, two at half, four at a quarter
+
+
+@pytest.mark.parametrize("height", HEIGHTS)
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("name", ["toy", "lite"])
+def test_loss_and_gradient_are_the_whole_pictures(
+    name: str, height: int, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = deep_toy_net() if name == "toy" else load_features("lite").frozen()
+    work = Optimizer(net.reflecting(), cpu(), StyleSettings(tv_weight=1, temporal_weight=10))
+    image, other = (to_tensor(texture(height, 70, seed), CPU) for seed in (0, 1))
+    painting = to_tensor(stripes(), CPU)
+
+    def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:
+        target = work.content(other) if held else None
+        goal = Goal(work.grams(painting), target, other, torch.ones_like(other[:, :1]))
+        start = image.clone().requires_grad_()
+        loss = optimize._Gradient(work, goal, 1).backward(start)
+        assert start.grad is not None
+        return loss, start.grad, goal
+
+    loss, gradient, goal = found()
+    monkeypatch.setattr(optimize, "strips", halves)
+    strip_loss, strip_gradient, strip_goal = found()
+    assert strip_loss == pytest.approx(float(loss), rel=1e-5)
+    assert (strip_gradient - gradient).abs().max() < 1e-5 * gradient.abs().max()
+    if held:
+        torch.testing.assert_close(strip_goal.content, goal.content, rtol=1e-5, atol=1e-5)
+
+
+def test_strips_follow_the_settings_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = to_tensor(texture(96, 70), CPU)
+    monkeypatch.setattr(optimize, "strips", halves)
+    losses = []
+    for weight in (1, 2):
+        look = replace(StyleSettings(tv_weight=0, temporal_weight=0), style_weight=weight)
+        work = Optimizer(deep_toy_net(), cpu(), look)
+        goal = Goal(work.grams(to_tensor(stripes(), CPU)))
+        losses.append(float(optimize._Gradient(work, goal, 1).backward(image.requires_grad_())))
+    assert losses[1] == pytest.approx(2 * losses[0])
