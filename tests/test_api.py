@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import vidstyle
 from tests.video.made_clips import gradient, picture_times, texture
 from vidstyle import ComputeSettings, FeatureSettings, StyleSettings
+from vidstyle.images import from_levels, to_levels
 
 QUICK = StyleSettings(steps=1, first_steps=1)
 ONE_THREAD = ComputeSettings(device="cpu", precision="fp32", threads=1)
@@ -95,6 +97,20 @@ def test_pictures_of_ones_own_reader() -> None:
         assert result.min() >= 0 and result.max() <= 1
         assert np.abs(result - image).max() > 0.003  # one step of the last, gentlest rate
     assert np.allclose(first[0], again[0], atol=1e-5)
+
+
+def test_pictures_are_gone_over_in_as_many_passes_as_the_settings_say() -> None:
+    image = from_levels(to_levels(gradient(seed=3)))
+
+    def painted(passes: int) -> list[np.ndarray]:
+        look = replace(QUICK, passes=passes)
+        styler = vidstyle.make_styler([texture(1, 96, 80)], look, compute=ONE_THREAD)
+        return list(vidstyle.stylize_frames([image, np.roll(image, 3, axis=1)], styler))
+
+    once, twice = painted(1), painted(2)
+    # The second pass begins with the last frame and leaves it as it is, but for 16 bits.
+    assert np.allclose(twice[1], once[1], atol=1 / 65535)
+    assert np.abs(twice[0] - once[0]).max() > 0.001
 
 
 def test_stylize_image_comes_nearer_to_the_painting() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -28,6 +30,7 @@ from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
 from vidstyle.frame import ClipInfo, Frame
+from vidstyle.images import check_image
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
@@ -179,14 +182,30 @@ def _prepare_device(compute: ComputeSettings) -> torch.device:
 def stylize_frames(images: Iterable[np.ndarray], styler: FrameStyler) -> Iterator[np.ndarray]:
     """One shot's pictures, (H, W, 3) float32 RGB in [0, 1], each stylised, in the same form.
 
-    For a reader of your own; give the pictures after a cut to a second call. Raises `InputError`
-    for a picture that is not such, and `DeviceMemoryError`.
+    For a reader of your own; give the pictures after a cut to a second call. `make_styler`'s goes
+    over them in as many passes as its settings say: with more than one, results come a block of
+    frames later. Raises `InputError` for a picture that is not such, and `DeviceMemoryError`.
     """
-    styler.start_shot()
-    for image in images:
-        with memory_errors():
-            result = styler.next_frame(image)
-        yield result
+    if isinstance(styler, OptimizingStyler) and styler.settings.rounds > 1:
+        results = _in_passes(images, styler)
+    else:
+        styler.start_shot()
+        results = map(styler.next_frame, images)
+    with memory_errors():
+        yield from results
+
+
+def _in_passes(images: Iterable[np.ndarray], styler: OptimizingStyler) -> Iterator[np.ndarray]:
+    look = styler.settings
+    with tempfile.TemporaryDirectory() as folder:
+        shot = _one_shot(images)
+        yield from stylize_in_passes(shot, styler, look.rounds, look.loop, Path(folder))
+
+
+def _one_shot(images: Iterable[np.ndarray]) -> Iterator[tuple[int, Frame]]:
+    for index, image in enumerate(images):
+        check_image(image)
+        yield 0, Frame(image, index, index, Fraction(1))
 
 
 def stylize_image(
@@ -201,7 +220,8 @@ def stylize_image(
     """A still in the paintings' style; all (H, W, 3) float32 RGB in [0, 1]."""
     with memory_errors():
         styler = make_styler(paintings, look, features, compute, on_event)
-        return next(stylize_frames([image], styler))
+        styler.start_shot()
+        return styler.next_frame(image)
 
 
 def stylize_picture(
