@@ -205,24 +205,40 @@ def test_tags_and_settings_are_written(tmp_path: Path) -> None:
         assert tags["comment"] == 'from the pier\nvidstyle {"steps": 3}'
 
 
-@pytest.mark.parametrize("length", [20, 1000])
-def test_settings_are_written_into_gif_and_png(tmp_path: Path, length: int) -> None:
+@pytest.mark.parametrize("length", [20, 1001])
+def test_settings_are_written_into_gif_and_pictures(tmp_path: Path, length: int) -> None:
     path, made_by = make_clip(tmp_path / "s.mp4", 5), "vidstyle " + "x" * length
-    carried(path, tmp_path / "a.gif", made_by)
-    carried(path, tmp_path / "a.%d.png", made_by)
-    carried(path, tmp_path / "plain.gif")
+    names = ("a.gif", "a.%d.png", "a.%d.tif", "a.%d.exr")
+    for name in names:
+        carried(path, tmp_path / name, made_by)
+        carried(path, tmp_path / f"plain_{name}")
+    for name in names:
+        made = tmp_path / name.replace("%d", "5")
+        assert planes(made) == planes(made.with_name(f"plain_{made.name}"))
     with Image.open(tmp_path / "a.gif") as picture:
         assert picture.info["comment"].decode() == made_by
-    assert levels(tmp_path / "a.gif") == levels(tmp_path / "plain.gif")
     for number in range(1, 6):
         with Image.open(tmp_path / f"a.{number}.png") as picture:
             picture.load()  # it checks every chunk
             assert picture.text == {"Comment": made_by}
+        with Image.open(tmp_path / f"a.{number}.tif") as picture:
+            assert picture.tag_v2[270] == made_by
+        assert entries(tmp_path / f"a.{number}.tif") == sorted(picture.tag_v2)
+        with av.open(str(tmp_path / f"a.{number}.exr")) as clip:
+            assert next(clip.decode(video=0)).metadata["comments"] == made_by
 
 
-def levels(path: Path) -> list[bytes]:
+def entries(path: Path) -> list[int]:
+    """A TIFF's, as they follow one another; readers may rely on their order."""
+    data = path.read_bytes()
+    at = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[at : at + 2], "little")
+    return [int.from_bytes(data[at + 2 + 12 * n :][:2], "little") for n in range(count)]
+
+
+def planes(path: Path) -> list[list[bytes]]:
     with av.open(str(path)) as clip:
-        return [frame.to_ndarray(format="rgb24").tobytes() for frame in clip.decode(video=0)]
+        return [[bytes(plane) for plane in frame.planes] for frame in clip.decode(video=0)]
 
 
 def test_a_cover_picture_is_named_as_such(tmp_path: Path) -> None:

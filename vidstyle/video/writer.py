@@ -58,8 +58,8 @@ class ClipWriter:
     - `clip.threads` are the encoder's too: another number gives other bytes.
 
     `warnings` collects, one line each, what the result could not take over from the source.
-    `comment`, set before the first frame, goes to the result's tags, after the source's own; in
-    GIF and PNG it is the comment, in TIFF and EXR there is none.
+    `comment`, set before the first frame, goes to the result's tags, after the source's own, or
+    into each picture.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
     """
