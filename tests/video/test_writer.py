@@ -262,6 +262,15 @@ def test_metadata_and_pixel_shape_go_along(tmp_path: Path) -> None:
     assert "stretched" in copy(source, tmp_path / "a.webm").warnings[0]
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.%d.png", "a.%d.tif", "a.%d.exr", "a.avi", "a.mkv"])
+def test_pixel_shape_goes_along(tmp_path: Path, name: str) -> None:
+    source = make_clip(tmp_path / "s.mp4", 2, aspect=Fraction(4, 3))
+    assert copy(source, tmp_path / name).warnings == []
+    part = ClipSettings(fps=Fraction(25) if "%" in name else None)
+    shape = probe(tmp_path / name, part).sample_aspect
+    assert float(shape) == pytest.approx(4 / 3, abs=1 / 128)  # GIF counts in 64ths
+
+
 @pytest.mark.parametrize("degrees", [90, 180, -90])
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])

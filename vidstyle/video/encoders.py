@@ -106,7 +106,7 @@ ENCODERS: Final = {
     "libx264": Encoder(
         crf=16, options={"x264-params": "mbtree=0"}, even_sides=True, states_aspect=True
     ),
-    "libx264rgb": Encoder(crf=16, options={"x264-params": "mbtree=0"}),
+    "libx264rgb": Encoder(crf=16, options={"x264-params": "mbtree=0"}, states_aspect=True),
     "libx265": Encoder(
         crf=18,
         options={"x265-params": "log-level=error"},
@@ -138,12 +138,22 @@ ENCODERS: Final = {
         lossless=True,
         most_bits=16,  # lists float, which its level 3 has not
     ),
-    "gif": Encoder(quality=None, untagged=True),
-    "png": Encoder(quality=None, lossless=True),
+    "gif": Encoder(quality=None, states_aspect=True, untagged=True),
+    "png": Encoder(quality=None, states_aspect=True, lossless=True),
     "tiff": Encoder(
-        quality=None, options={"compression_algo": "lzw"}, lossless=True, untagged=True
+        quality=None,
+        options={"compression_algo": "lzw"},
+        states_aspect=True,
+        lossless=True,
+        untagged=True,
     ),
-    "exr": Encoder(quality=None, options={"compression": "zip16"}, lossless=True, untagged=True),
+    "exr": Encoder(
+        quality=None,
+        options={"compression": "zip16"},
+        states_aspect=True,
+        lossless=True,
+        untagged=True,
+    ),
     "h264_nvenc": Encoder(
         quality="cq",
         crf=19,
