@@ -261,13 +261,14 @@ def test_a_cover_picture_is_named_as_such(tmp_path: Path) -> None:
     assert writer.warnings == ["left out of .mp4: the cover picture"]
 
 
-def test_sound_of_fewer_channels_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["5.1", "5.1(side)"])
+def test_sound_of_fewer_channels_is_said(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "s.mkv"
     with av.open(str(path), "w") as clip:
         video, voice = clip.add_stream("libx264", rate=25), clip.add_stream("flac", rate=48000)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        voice.codec_context.layout = "5.1"
-        wave = av.AudioFrame(format="s16", layout="5.1", samples=4608)
+        voice.codec_context.layout = layout
+        wave = av.AudioFrame(format="s16", layout=layout, samples=4608)
         picture = av.VideoFrame(64, 48, "yuv420p")
         wave.sample_rate, wave.pts, picture.pts = 48000, 0, 0
         clip.mux([*voice.encode(wave), *voice.encode(None)])
@@ -276,6 +277,8 @@ def test_sound_of_fewer_channels_is_said(tmp_path: Path) -> None:
     assert "encoded anew as libmp3lame, mixed to stereo" in warning
     (warning,) = carried(path, tmp_path / "a.webm").warnings
     assert "encoded anew as libopus:" in warning
+    with av.open(str(tmp_path / "a.webm")) as clip:
+        assert clip.streams.audio[0].codec_context.layout.nb_channels == 6
 
 
 def test_what_pictures_cannot_carry_is_said(tmp_path: Path) -> None:

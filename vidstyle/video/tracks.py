@@ -265,10 +265,12 @@ class Tracks:
     def _encoder(self, stream: AudioStream, number: int) -> AudioStream | None:
         name, target = stream.codec_context.codec.canonical_name, self._container.sound
         assert target is not None
-        for layout in (stream.codec_context.layout.name, "stereo"):
+        given = stream.codec_context.layout.name
+        # "5.1(side)" of films is "5.1" to an encoder that knows one place for it only.
+        for layout in (given, given.partition("(")[0], "stereo"):
             rate = _rate(target, stream.codec_context.rate)
             if _can_encode(target, rate, layout):
-                mixed = "" if layout == stream.codec_context.layout.name else ", mixed to stereo"
+                mixed = "" if given.startswith(layout) else ", mixed to stereo"
                 self._warnings.append(
                     f"sound stream {number} ({name}) is encoded anew as {target}{mixed}: "
                     f"{self._container.muxer} cannot hold {name}"
