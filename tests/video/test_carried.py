@@ -14,7 +14,7 @@ from PIL import Image
 from tests.video.made_clips import make_clip, real_clip
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, ClipWriter
-from vidstyle.video.labels import Labels, Timecode
+from vidstyle.video.labels import Labels, Timecode, stream_tags
 
 LINES = [(0.2, 0.4, "Nature"), (0.8, 0.6, "screams"), (1.6, 0.2, "– again")]
 HEADER = b"""[Script Info]
@@ -193,6 +193,36 @@ def test_timecode_counts_as_smpte_does(text: str, rate: Fraction, frames: int, l
     assert str(timecode) == text
     assert str(timecode.later(1)) == later
     assert Timecode.parse("soon", rate) is None
+
+
+def test_names_of_streams_and_attachments_are_carried(tmp_path: Path) -> None:
+    given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))
+    names = [{"language": "nor", "title": name} for name in ("The pier", "Talk", "Sea")]
+    font = ("brush.ttf", "font/ttf", bytes(range(100)))
+    with av.open(str(given)) as clip, av.open(str(tmp_path / "s.mkv"), "w") as target:
+        copies = [target.add_stream_from_template(stream) for stream in clip.streams]
+        for copy, name in zip(copies, names, strict=True):
+            copy.metadata.update(name)
+        copies[2].disposition = Disposition.default | Disposition.comment
+        target.add_attachment(*font)
+        for packet in clip.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                target.mux(packet)
+    assert carried(tmp_path / "s.mkv", tmp_path / "a.mkv").warnings == []
+    assert carried(tmp_path / "a.mkv", tmp_path / "a.mp4").warnings == [
+        "left out of .mp4: the attachments"
+    ]
+    assert carried(tmp_path / "a.mp4", tmp_path / "b.mkv").warnings == []
+    for path in (tmp_path / "a.mkv", tmp_path / "b.mkv"):
+        with av.open(str(path)) as clip:
+            streams = [*clip.streams.video, *clip.streams.audio]
+            assert [stream_tags(stream) for stream in streams] == names
+            assert clip.streams.video[0].disposition == Disposition.default
+            assert streams[2].disposition == Disposition.default | Disposition.comment
+    with av.open(str(tmp_path / "a.mkv")) as clip:
+        (found,) = clip.streams.attachments
+        assert (found.name, found.mimetype, found.data) == font
 
 
 def test_tags_and_settings_are_written(tmp_path: Path) -> None:

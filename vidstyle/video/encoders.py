@@ -25,8 +25,9 @@ class Container:
 
     `exact_times`: keeps any time base, rotations and edits. `copied`: the sound codecs that
     players expect in it; `None` means all that the muxer takes. `tags`: says more of itself than
-    its streams do, `chapters` also where they begin. `numbered`: a file a frame. `states_colour`:
-    says so of streams that do not themselves. `refused`: codecs that it lists, yet does not take.
+    its streams do, `chapters` also where they begin, `attachments` files of any kind. `numbered`: a
+    file a frame. `states_colour`: says so of streams that do not themselves. `refused`: codecs that
+    it lists, yet does not take.
     """
 
     muxer: str
@@ -37,6 +38,7 @@ class Container:
     copied: frozenset[str] | None = None
     tags: bool = True
     chapters: bool = True
+    attachments: bool = False
     numbered: bool = False
     states_colour: bool = True
     refused: frozenset[str] = frozenset()
@@ -90,7 +92,7 @@ CONTAINERS: Final = {
         exact_times=True,
         refused=frozenset({"av1", "vp8", "vp9"}),
     ),
-    ".mkv": Container("matroska", "libx264", "aac", "subrip"),
+    ".mkv": Container("matroska", "libx264", "aac", "subrip", attachments=True),
     ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt"),
     ".avi": Container(
         "avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False, states_colour=False

@@ -17,7 +17,7 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
-from vidstyle.video.labels import repeats_chapters
+from vidstyle.video.labels import repeats_chapters, stream_tags
 from vidstyle.video.source import open_source
 from vidstyle.video.timeline import Timeline
 
@@ -318,9 +318,7 @@ def _is_text(stream: SubtitleStream) -> bool:
 
 
 def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | SubtitleStream) -> None:
-    for key in ("language", "title"):
-        if key in stream.metadata:
-            copy.metadata[key] = stream.metadata[key]
+    copy.metadata.update(stream_tags(stream))
     copy.disposition = stream.disposition
 
 

@@ -13,6 +13,7 @@ from typing import Final, Self, cast
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidstyle.errors import EncodeError, SettingsError
@@ -242,6 +243,8 @@ class ClipWriter:
         lost = list(labels.others)
         if container.tags:
             self._container.metadata.update(labels.tags)
+            self._stream.metadata.update(labels.picture_tags)
+            self._stream.disposition = Disposition.default  # which mkv would else deny
         else:
             lost += ["the tags"] * bool(labels.tags) + ["the timecode"] * bool(labels.timecode)
         if container.sound is None:
@@ -249,6 +252,11 @@ class ClipWriter:
             lost += ["the subtitles"] * labels.subtitles
         if labels.chapters and not container.chapters:
             lost.append("the chapters")
+        if container.attachments:
+            for name, kind, data in labels.attachments:
+                self._container.add_attachment(name, kind, data)
+        else:
+            lost += ["the attachments"] * bool(labels.attachments)
         primaries = self.info.colour.primaries
         silent = self._plan.encoder.untagged or not self._says_colour
         if silent and primaries not in _USUAL_PRIMARIES:
