@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -337,7 +339,24 @@ def _crf(codec: str, encoder: Encoder, asked: float | None) -> float | None:
 
 def quiet_libraries() -> None:
     """SVT-AV1 writes a page to stderr for every encoder it opens, unless told by environment."""
-    os.environ.setdefault("SVT_LOG", "1")
+    os.environ.setdefault("SVT_LOG", "0")
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """SVT-AV1 makes root's processes real-time, calling threads included: little else would run."""
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in threads.iterdir():
+            with suppress(ProcessLookupError):
+                if os.sched_getscheduler(int(thread.name)) == os.SCHED_FIFO:
+                    os.sched_setscheduler(int(thread.name), *before)
 
 
 def default_ending(source: Path, codec: str | None) -> str:

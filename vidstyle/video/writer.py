@@ -22,7 +22,7 @@ from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video.colour import UNSPECIFIED, output_tags, settle_tags
 from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
-from vidstyle.video.encoders import check_output, quiet_libraries
+from vidstyle.video.encoders import check_output, quiet_libraries, usual_priority
 from vidstyle.video.geometry import Orientation
 from vidstyle.video.labels import Labels, Timecode
 from vidstyle.video.palette import Palette
@@ -268,7 +268,8 @@ class ClipWriter:
         """Now, so that one whose hardware is missing is refused before any work."""
         plan = self._plan
         try:
-            self._stream.codec_context.open()
+            with usual_priority():
+                self._stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:
             context = self._stream.codec_context
             raise SettingsError(
