@@ -126,14 +126,15 @@ def main() -> None:
     options = [clip, "--style", style, *own]
     with tempfile.TemporaryDirectory() as name:
         whole, said, (loading, _) = render(Path(name), options)
-    frames = int(re.findall(r"(\d+) frames in", said)[0])
+    frames = int(re.findall(r"(\d+) frames in", said)[0])  # fewer than a block
     stages: dict[str, Ready | float] = {
         "Python starts": 0.1 * loading,
         "loading": 0.5 * loading,
         "loading, late": 0.9 * loading,
         "first frame": begun,
         "later frames": frames_stored(3),
-        "encoding's end": frames_stored(frames),
+        "second pass": frames_stored(frames + 3),
+        "encoding's end": frames_stored(2 * frames),
         "measuring": measured,
     }
     print(HEADER, flush=True)
