@@ -82,6 +82,16 @@ def test_pictures_before_time_zero_keep_their_distance(tmp_path: Path) -> None:
     assert [round(float(time - times[0]) * 25, 1) for time in times] == list(range(25))
 
 
+def test_guessed_times_are_put_in_order(tmp_path: Path) -> None:
+    """AVI has one time a packet: with B-frames FFmpeg says 1, 2, 4, 3, 6, 5, …"""
+    path = make_clip(tmp_path / "a.avi", 50)
+    guessed = picture_times(path)
+    assert guessed != sorted(guessed)  # else this test would show nothing
+    copied(path, tmp_path / "b.mp4")
+    times = picture_times(tmp_path / "b.mp4")
+    assert [time - times[0] for time in times] == [Fraction(n, 25) for n in range(50)]
+
+
 def test_sound_of_a_file_without_an_index_is_cut_to_the_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

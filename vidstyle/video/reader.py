@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from heapq import heappop, heappush
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +37,7 @@ _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
 _FASTEST: Final = 1000  # frames a second
+_REORDERED: Final = 16  # frames that H.264 may hold back, at most
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
 
@@ -283,13 +286,15 @@ class ClipReader:
         step = max(1, round(1 / (_rate(self._stream) * self._time_base)))
         due, packets = _first_time(self._packets(), step)
         clock = _Clock(due if from_start else None, step, self._time_base)
-        for packet in packets:
-            for frame in self._decode_packet(packet):
-                pts = clock.time_of(frame)
-                if pts is None:
-                    return  # after a seek in a file without times: nothing says where we are
-                frame.pts = pts
-                yield frame
+        decoded = (frame for packet in packets for frame in self._decode_packet(packet))
+        # AVI has one time a packet, in the order of decoding, and FFmpeg gives it to the frame.
+        guessed = self._container.format.name == "avi" and not self._decoder.codec.intra_only
+        for frame in _sorted_times(decoded) if guessed else decoded:
+            pts = clock.time_of(frame)
+            if pts is None:
+                return  # after a seek in a file without times: nothing says where we are
+            frame.pts = pts
+            yield frame
 
     def _decode_packet(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
@@ -411,6 +416,26 @@ def _first_time(
         if packet is not None and packet.pts is not None:
             return packet.pts - step * (len(early) - 1), chain(early, packets)
     return 0, chain(early, packets)
+
+
+def _sorted_times(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Each gets the earliest time of its own and those after it."""
+    waiting: deque[av.VideoFrame] = deque()
+    times: list[int] = []
+    for frame in frames:
+        waiting.append(frame)
+        if frame.pts is not None:
+            heappush(times, frame.pts)
+        if len(waiting) > _REORDERED:
+            yield _earliest(waiting, times)
+    while waiting:
+        yield _earliest(waiting, times)
+
+
+def _earliest(waiting: deque[av.VideoFrame], times: list[int]) -> av.VideoFrame:
+    frame = waiting.popleft()
+    frame.pts = heappop(times) if times else None
+    return frame
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
