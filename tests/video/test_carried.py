@@ -195,6 +195,15 @@ def test_timecode_counts_as_smpte_does(text: str, rate: Fraction, frames: int, l
     assert Timecode.parse("soon", rate) is None
 
 
+def test_tags_without_a_place_are_said(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "s.mkv", 5, metadata={"title": "The Scream", "DIRECTOR": "Munch"})
+    for ending in (".mp4", ".mov", ".avi"):
+        said = carried(path, tmp_path / f"a{ending}").warnings
+        assert said == [f"left out of {ending}: the tags DIRECTOR"]
+    assert carried(path, tmp_path / "a.mkv").warnings == []
+    assert Labels.of(tmp_path / "a.mkv").tags == {"title": "The Scream", "DIRECTOR": "Munch"}
+
+
 def test_names_of_streams_and_attachments_are_carried(tmp_path: Path) -> None:
     given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))
     names = [{"language": "nor", "title": name} for name in ("The pier", "Talk", "Sea")]

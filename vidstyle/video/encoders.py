@@ -27,9 +27,9 @@ class Container:
 
     `exact_times`: keeps any time base, rotations and edits. `copied`: the sound codecs that
     players expect in it; `None` means all that the muxer takes. `tags`: says more of itself than
-    its streams do, `chapters` also where they begin, `attachments` files of any kind. `numbered`: a
-    file a frame. `states_colour`: says so of streams that do not themselves. `refused`: codecs that
-    it lists, yet does not take.
+    its streams do, `any_tags` under any name, `chapters` also where they begin, `attachments` files
+    of any kind. `numbered`: a file a frame. `states_colour`: says so of streams that do not
+    themselves. `refused`: codecs that it lists, yet does not take.
     """
 
     muxer: str
@@ -39,6 +39,7 @@ class Container:
     exact_times: bool = False
     copied: frozenset[str] | None = None
     tags: bool = True
+    any_tags: bool = False
     chapters: bool = True
     attachments: bool = False
     numbered: bool = False
@@ -94,8 +95,8 @@ CONTAINERS: Final = {
         exact_times=True,
         refused=frozenset({"av1", "vp8", "vp9"}),
     ),
-    ".mkv": Container("matroska", "libx264", "aac", "subrip", attachments=True),
-    ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt"),
+    ".mkv": Container("matroska", "libx264", "aac", "subrip", any_tags=True, attachments=True),
+    ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt", any_tags=True),
     ".avi": Container(
         "avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False, states_colour=False
     ),

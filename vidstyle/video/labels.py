@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import av
 from av.container import InputContainer
 from av.stream import AttachmentStream, Stream
+from av.video.stream import VideoStream
 
 from vidstyle.video.source import moving_pictures, open_source
 
@@ -84,6 +86,20 @@ class Labels:
 
 def _tags(clip: InputContainer) -> dict[str, str]:
     return {key: text for key, text in clip.metadata.items() if key.lower() not in _NOT_CARRIED}
+
+
+def lost_tags(tags: dict[str, str], muxer: str) -> list[str]:
+    """Those it has no place for, found by trial, since nothing lists them."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=muxer) as trial:
+        trial.metadata.update(tags)
+        stream = cast(VideoStream, trial.add_stream("mpeg4", rate=1))
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        trial.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
+        trial.mux(stream.encode(None))
+    with av.open(io.BytesIO(file.getvalue())) as made:
+        kept = {key.lower() for key in made.metadata}
+    return [key for key in tags if key.lower() not in kept]
 
 
 def stream_tags(stream: Stream) -> dict[str, str]:
