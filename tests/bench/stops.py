@@ -81,6 +81,8 @@ def stop_run(
         else:
             process = start(folder, options, piece=0)
             wait(process, lambda: ready(folder))
+        if process.poll() is not None:  # it was done by then
+            return stop_run(stage, ready, number, options, whole)
         ended, left = stop(process, number), partials(folder)
         made, again = results(folder), ""
         if not made:
