@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -162,6 +163,19 @@ def test_broken_sound_does_not_stop_a_render(tmp_path: Path) -> None:
     assert any("broken packets of sound" in warning for warning in writer.warnings)
     assert len(picture_times(tmp_path / "a.mp4")) == 50
     assert click_time(tmp_path / "a.mp4") == pytest.approx(1.5, abs=0.05)
+
+
+def test_captions_inside_the_pictures_are_said(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "a.h264", 5)
+    caption = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff"  # CEA-708, Annex A/53
+    message = b"\0\0\1\x06\x04" + bytes([len(caption)]) + caption + b"\x80"
+    pictures = re.sub(
+        rb"\x00\x00\x01[\x01\x41\x65]", lambda start: message + start[0], plain.read_bytes()
+    )
+    (tmp_path / "b.h264").write_bytes(pictures)
+    assert copied(plain, tmp_path / "a.mp4")[0].warnings == []
+    with ClipReader(tmp_path / "b.h264") as reader:
+        assert reader.warnings == ["left out: the closed captions inside the pictures"]
 
 
 def test_a_codec_that_nobody_knows_is_said(tmp_path: Path) -> None:

@@ -119,6 +119,13 @@ def probe(path: Path, settings: ClipSettings | None = None) -> ClipInfo:
 _INTERLACED: Final = "the clip is interlaced: its fields were made one picture a frame (bwdif)"
 
 
+_BESIDE: Final = {
+    SideDataType.A53_CC: "the closed captions inside the pictures",
+    SideDataType.SPHERICAL: "that the pictures are a sphere's",
+    SideDataType.STEREO3D: "that the pictures hold two views",
+}
+
+
 class _Picture(NamedTuple):
     frame: av.VideoFrame
     pts: int
@@ -271,6 +278,8 @@ class ClipReader:
         """All pictures from here on; only at the start those without times can be placed."""
         fields = Deinterlacer(self._time_base)
         for frame in self._timed(from_start):
+            for what in _beside(frame):
+                self._warn_once(f"left out: {what}")
             for picture in fields.feed(frame):
                 yield _Picture(picture, cast(int, picture.pts))
             if fields.active:
@@ -445,6 +454,13 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
         if library in av.codecs_available:
             return cast(VideoCodecContext, av.CodecContext.create(library, "r"))
     return stream.codec_context
+
+
+def _beside(frame: av.VideoFrame) -> list[str]:
+    """What goes along with a picture that no result carries."""
+    with suppress(ValueError):  # side data of a kind that PyAV does not know
+        return [what for kind, what in _BESIDE.items() if kind in frame.side_data]
+    return []
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
