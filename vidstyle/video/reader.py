@@ -75,7 +75,7 @@ def _open_sequence(sequence: ImageSequence, rate: Fraction | None) -> InputConta
         raise InputError(f"{path}: pictures have no frame rate; give one, such as --fps 24")
     options = {"framerate": str(rate), "start_number": str(first)}
     try:
-        return av.open(url(path), format="image2", options=options)
+        return av.open(url(sequence.pattern), format="image2", options=options)
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; check its permissions") from error
     except (av.FFmpegError, ValueError) as error:

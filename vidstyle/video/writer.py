@@ -27,6 +27,8 @@ from vidstyle.video.geometry import Orientation
 from vidstyle.video.labels import Labels, Timecode, lost_tags
 from vidstyle.video.palette import Palette
 from vidstyle.video.reader import exact_seconds
+from vidstyle.video.sequence import ImageSequence
+from vidstyle.video.source import url
 from vidstyle.video.target import PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
 
@@ -221,8 +223,11 @@ class ClipWriter:
         return Orientation(self.info.rotation_degrees, self.info.mirrored)
 
     def _open(self) -> None:
+        path = self._partial.path
+        if self._plan.container.numbered:
+            path = ImageSequence(path).pattern
         self._container = av.open(
-            str(self._partial.path),
+            url(path),
             "w",
             format=self._plan.container.muxer,
             container_options=self._muxer_options(),
