@@ -96,7 +96,7 @@ def main() -> None:
     counted = re.search(r"(\d+) frames in", said)
     assert counted is not None, said
     frames, size = int(counted[1]), sum(map(len, whole.values()))
-    works = 2 * frames  # of two passes
+    works = 2 * frames - 1  # of two passes: the second leaves the last frame as it is
     moments = [
         ("after the first frame", 1, 0),
         ("in the second pass", works * 3 // 4, 0),
