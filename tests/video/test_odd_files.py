@@ -11,7 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import click_time, grey_frame, make_clip, picture_times
+from tests.video.made_clips import (
+    click_time,
+    frames,
+    grey_frame,
+    info,
+    make_clip,
+    picture_times,
+    texture,
+)
 from vidstyle.errors import InputError
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, ClipWriter, probe
@@ -150,6 +158,27 @@ def test_damaged_frames_are_kept_and_counted(tmp_path: Path) -> None:
         kept = len(list(reader))
     assert kept + reader.corrupt_packets == 50
     assert reader.damaged_frames > 0
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_clip_cut_off_is_said(tmp_path: Path, name: str) -> None:
+    path, given = tmp_path / name, info(width=160, height=120, rate=Fraction(10))
+    pictures = [texture(index) for index in range(40)]
+    with ClipWriter(path, given) as writer:
+        for frame in frames(pictures, [index * 1280 for index in range(40)], given.time_base):
+            writer.write(frame)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with ClipReader(path) as reader:
+        assert 0 < len(list(reader)) < 30
+    (warning,) = reader.warnings
+    assert re.search(r"the clip breaks off after [012]\.\d\d of 4\.00 s", warning)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".webm"])
+def test_sound_that_goes_on_is_no_missing_picture(tmp_path: Path, ending: str) -> None:
+    path = make_clip(tmp_path / "s.mp4", 10, sound=("aac",), sound_seconds=9.0)
+    copied(path, tmp_path / f"a{ending}")
+    assert copied(tmp_path / f"a{ending}", tmp_path / "b.mkv")[0].warnings == []
 
 
 def test_broken_sound_does_not_stop_a_render(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -37,6 +38,8 @@ _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
 _FASTEST: Final = 1000  # frames a second
+_CUT_OFF: Final = 1.0  # seconds that may be missing without a word: headers are not that exact
+_CLOCK_TIME: Final = re.compile(r"(\d+):(\d+):([\d.]+)")
 _REORDERED: Final = 16  # frames that H.264 may hold back, at most
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
@@ -229,12 +232,23 @@ class ClipReader:
     def _in_range(self) -> Iterator[_Picture]:
         start = exact_seconds(self.settings.start)
         end = math.inf if self.settings.end is None else exact_seconds(self.settings.end)
+        reached = self.info.first_pts
         for picture in self._from(start):
             seconds = (picture.pts - self.info.first_pts) * self._time_base
             if seconds >= end:
                 return
+            reached = picture.pts + picture.frame.duration
             if seconds >= start:
                 yield picture
+        self._tell_if_cut_off(float((reached - self.info.first_pts) * self._time_base))
+
+    def _tell_if_cut_off(self, seconds: float) -> None:
+        stated = _own_duration(self._container, self._stream, self._time_base)
+        if stated is not None and seconds < stated - _CUT_OFF:
+            self._warn_once(
+                f"the clip breaks off after {seconds:.2f} of {stated:.2f} s: it is cut off, or was "
+                "not copied to its end"
+            )
 
     def _from(self, start: Fraction) -> Iterator[_Picture]:
         """Pictures from the last keyframe at or before `start`, or earlier."""
@@ -485,6 +499,19 @@ def _duration(container: InputContainer, stream: VideoStream, time_base: Fractio
     if stream.duration is not None:
         return float(stream.duration * time_base)
     return float(container.duration * _MICROSECOND) if container.duration else None
+
+
+def _own_duration(
+    container: InputContainer, stream: VideoStream, time_base: Fraction
+) -> float | None:
+    """The pictures', where the headers tell it from the sound's: mkv in a tag of the stream."""
+    tag = _CLOCK_TIME.match(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        return sum(
+            float(part) * unit for part, unit in zip(tag.groups(), (3600, 60, 1), strict=True)
+        )
+    alone = len(container.streams) == 1
+    return _duration(container, stream, time_base) if stream.duration or alone else None
 
 
 def _origin(container: InputContainer, time_base: Fraction, first_pts: int) -> int:
