@@ -160,13 +160,30 @@ def test_damaged_frames_are_kept_and_counted(tmp_path: Path) -> None:
     assert reader.damaged_frames > 0
 
 
+def textured(path: Path, count: int) -> Path:
+    """So many pictures unlike one another, ten a second."""
+    given, times = info(width=160, height=120, rate=Fraction(10)), range(0, count * 1280, 1280)
+    pictures = [texture(index) for index in range(count)]
+    with ClipWriter(path, given) as writer:
+        for frame in frames(pictures, list(times), given.time_base):
+            writer.write(frame)
+    return path
+
+
+def test_a_damaged_clip_looks_alike_each_time(tmp_path: Path) -> None:
+    """Not with several threads at the decoder: they conceal damage with what they just have."""
+    path, chance = textured(tmp_path / "a.mp4", 40), np.random.default_rng(0)
+    data = bytearray(path.read_bytes())
+    for place in chance.integers(len(data) // 4, len(data), 60):
+        data[place] ^= 16
+    path.write_bytes(data)
+    reads = [[frame.image for frame in ClipReader(path, ClipSettings(threads=n))] for n in (1, 4)]
+    np.testing.assert_array_equal(*reads)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_a_clip_cut_off_is_said(tmp_path: Path, name: str) -> None:
-    path, given = tmp_path / name, info(width=160, height=120, rate=Fraction(10))
-    pictures = [texture(index) for index in range(40)]
-    with ClipWriter(path, given) as writer:
-        for frame in frames(pictures, [index * 1280 for index in range(40)], given.time_base):
-            writer.write(frame)
+    path = textured(tmp_path / name, 40)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with ClipReader(path) as reader:
         assert 0 < len(list(reader)) < 30

@@ -276,8 +276,8 @@ class ClipReader:
             raise
         self._time_base = Fraction(self._stream.time_base or 1 / _rate(self._stream))
         self._decoder = _decoder(self._stream)
-        self._decoder.thread_type = "AUTO"
-        self._decoder.thread_count = self.settings.threads
+        # Several decode a damaged clip differently from run to run, and lose more of its frames.
+        self._decoder.thread_count = 1
 
     def _packets(self) -> Iterator[av.Packet | None]:
         for _ in range(_READ_TRIES):
