@@ -101,6 +101,16 @@ def test_guessed_times_are_put_in_order(tmp_path: Path) -> None:
     assert [time - times[0] for time in times] == [Fraction(n, 25) for n in range(50)]
 
 
+def test_pictures_and_sound_of_avi_begin_together(tmp_path: Path) -> None:
+    """FFmpeg would have H.264 there begin a frame late, also without B-frames."""
+    path = make_clip(tmp_path / "s.mp4", 25, sound=("libmp3lame",), click=0.5)
+    copied(path, tmp_path / "a.avi")
+    assert picture_times(tmp_path / "a.avi")[0] > 0  # else this test would show nothing
+    copied(tmp_path / "a.avi", tmp_path / "b.mp4")
+    assert picture_times(tmp_path / "b.mp4") == [Fraction(n, 25) for n in range(25)]
+    assert click_time(tmp_path / "b.mp4") == click_time(tmp_path / "a.avi")
+
+
 def test_sound_of_a_file_without_an_index_is_cut_to_the_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

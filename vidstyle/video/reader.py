@@ -278,11 +278,18 @@ class ClipReader:
         self._decoder = _decoder(self._stream)
         # Several decode a damaged clip differently from run to run, and lose more of its frames.
         self._decoder.thread_count = 1
+        # AVI's packets have one each, in the order of decoding: what FFmpeg makes of it for these
+        # codecs, whose own bytes do not tell their order early, is a guess.
+        in_avi = self._container.format.name == "avi"
+        self._one_time = in_avi and self._decoder.codec.canonical_name in ("h264", "hevc")
 
     def _packets(self) -> Iterator[av.Packet | None]:
         for _ in range(_READ_TRIES):
             try:
-                yield from self._container.demux(self._stream)
+                for packet in self._container.demux(self._stream):
+                    if self._one_time:
+                        packet.pts = packet.dts
+                    yield packet
                 return
             except av.FFmpegError:
                 self.corrupt_packets += 1
@@ -310,9 +317,7 @@ class ClipReader:
         due, packets = _first_time(self._packets(), step)
         clock = _Clock(due if from_start else None, step, self._time_base)
         decoded = (frame for packet in packets for frame in self._decode_packet(packet))
-        # AVI has one time a packet, in the order of decoding, and FFmpeg gives it to the frame.
-        guessed = self._container.format.name == "avi" and not self._decoder.codec.intra_only
-        for frame in _sorted_times(decoded) if guessed else decoded:
+        for frame in _sorted_times(decoded) if self._one_time else decoded:
             pts = clock.time_of(frame)
             if pts is None:
                 return  # after a seek in a file without times: nothing says where we are
