@@ -39,6 +39,7 @@ _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's 
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
 _FASTEST: Final = 1000  # frames a second
 _CUT_OFF: Final = 1.0  # seconds that may be missing without a word: headers are not that exact
+_STATE_LENGTH: Final = ("mov", "matroska", "flv")  # others' is worked out from the file's size
 _CLOCK_TIME: Final = re.compile(r"(\d+):(\d+):([\d.]+)")
 _REORDERED: Final = 16  # frames that H.264 may hold back, at most
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
@@ -120,8 +121,6 @@ def probe(path: Path, settings: ClipSettings | None = None) -> ClipInfo:
 
 
 _INTERLACED: Final = "the clip is interlaced: its fields were made one picture a frame (bwdif)"
-
-
 _BESIDE: Final = {
     SideDataType.A53_CC: "the closed captions inside the pictures",
     SideDataType.SPHERICAL: "that the pictures are a sphere's",
@@ -509,7 +508,9 @@ def _duration(container: InputContainer, stream: VideoStream, time_base: Fractio
 def _own_duration(
     container: InputContainer, stream: VideoStream, time_base: Fraction
 ) -> float | None:
-    """The pictures', where the headers tell it from the sound's: mkv in a tag of the stream."""
+    """The pictures', where headers state it, apart from the sound's: mkv in a tag of the stream."""
+    if not container.format.name.startswith(_STATE_LENGTH):
+        return None
     tag = _CLOCK_TIME.match(stream.metadata.get("DURATION", ""))
     if tag is not None:
         return sum(

@@ -58,7 +58,7 @@ class ClipWriter:
     - A rotated source's frames are turned back and its rotation is written, in mp4 and mov;
       elsewhere they stay upright.
 
-    - `clip.threads` are the encoder's too: another number gives other bytes.
+    - `clip.threads` are the encoder's: another number gives other bytes.
 
     `warnings` collects, one line each, what the result could not take over from the source.
     `comment`, set before the first frame, goes to the result's tags, after the source's own, or
