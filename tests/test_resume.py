@@ -71,6 +71,19 @@ def render(film: Path, painting: Path, target: Path, **more: Any) -> tuple[list[
     return heard, report
 
 
+def test_a_clip_cut_off_is_rendered_as_far_as_it_goes(
+    film: Path, painting: Path, tmp_path: Path
+) -> None:
+    """Two passes read it twice: each time as many frames must come."""
+    cut = tmp_path / "cut.mp4"
+    with ClipReader(film) as reader, ClipWriter(cut, reader.info) as writer:
+        for frame in reader:
+            writer.write(frame)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 4 // 5])
+    _, report = render(cut, painting, tmp_path / "a.mp4", look=replace(LOOK, passes=2))
+    assert 0 < report.frames < 10
+
+
 def of(kind: type, heard: list[object]) -> list[Any]:
     return [event for event in heard if isinstance(event, kind)]
 

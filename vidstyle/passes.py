@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from vidstyle.images import from_levels, to_levels
 from vidstyle.settings import AHEAD, BLOCK
 
 OnFrame = Callable[[int, int], None]
+
+_ELSEWHERE: Final = "--work-dir, or with -o where --no-resume is given"
 
 
 class Refiner(Protocol):
@@ -54,7 +57,7 @@ class Spool:
     def __init__(self, folder: Path, capacity: int) -> None:
         self.frames, self._capacity = 0, capacity
         self._folder, self._shape = folder, (0, 0, 0)
-        with disk_errors(folder):
+        with disk_errors(folder, _ELSEWHERE):
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed on exit)
 
     def __enter__(self) -> Self:
@@ -66,7 +69,8 @@ class Spool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # the disk is full: what it still wanted to write is of no use
+            self._file.close()
 
     def add(self, image: np.ndarray, result: np.ndarray) -> None:
         self._shape = image.shape
@@ -91,13 +95,13 @@ class Spool:
         self._file.seek((2 * (index % self._capacity) + half) * self._bytes)
 
     def _write(self, index: int, half: int, image: np.ndarray) -> None:
-        with disk_errors(self._folder):
+        with disk_errors(self._folder, _ELSEWHERE):
             self._seek(index, half)
             self._file.write(to_levels(image).tobytes())
             self._file.flush()
 
     def _read(self, index: int, half: int) -> np.ndarray:
-        with disk_errors(self._folder):
+        with disk_errors(self._folder, _ELSEWHERE):
             self._seek(index, half)
             levels = np.frombuffer(self._file.read(self._bytes), np.uint16)
         return from_levels(levels.reshape(self._shape))

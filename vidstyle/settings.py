@@ -30,9 +30,8 @@ def _require_number(name: str, value: float, low: float, high: float) -> None:
 class ClipSettings:
     """Which part of the source, and how large. Times in seconds from the clip's first frame.
 
-    `size` is the long side of the result in pixels; it never enlarges. `threads` are the decoder's
-    and the encoder's; 0 lets FFmpeg choose. `fps` is an image sequence's frame rate, exactly; clips
-    have their own.
+    `size` is the long side of the result in pixels; it never enlarges. `threads` are the encoder's;
+    0 lets FFmpeg choose. `fps` is an image sequence's frame rate, exactly; clips have their own.
     """
 
     start: float = 0.0

@@ -3,8 +3,9 @@
     python -m tests.bench.full_disk DISK clip.mp4 --style scream.jpg
 
 DISK is a small, empty file system of its own (mount -t tmpfs -o size=40m tmpfs DISK). On it lie the
-result, its finished work, or both; it is full after the first frame, half of them or the last, or
-leaves room for all but the result's last page. Every frame is a piece of its own here. One table.
+result, its finished work, or both; it is full after the first frame, in the second pass or after
+it, or leaves room for all but the result's last page. Every frame is a piece of its own here, and
+there are fewer than a block's. One table.
 """
 
 from __future__ import annotations
@@ -95,16 +96,17 @@ def main() -> None:
     counted = re.search(r"(\d+) frames in", said)
     assert counted is not None, said
     frames, size = int(counted[1]), sum(map(len, whole.values()))
+    works = 2 * frames - 1  # of two passes: the second leaves the last frame as it is
     moments = [
         ("after the first frame", 1, 0),
-        ("half way", frames // 2, 0),
-        ("after the last frame", frames, 0),
-        ("but for the result's last page", frames // 2, (size - 1) // PAGE),
+        ("in the second pass", works * 3 // 4, 0),
+        ("after the last frame", works, 0),
+        ("but for the result's last page", works // 2, (size - 1) // PAGE),
     ]
     print(HEADER, flush=True)
     for place in ("both", "finished work", "the result"):
         for moment, after, room in moments:
-            if (place == "finished work" and after == frames) or (room and place != "the result"):
+            if (place == "finished work" and after == works) or (room and place != "the result"):
                 continue  # all of it is there; the room would be taken by other files
             with tempfile.TemporaryDirectory() as name:
                 other = Path(name)

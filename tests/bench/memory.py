@@ -1,7 +1,7 @@
 """Memory held while a long clip goes by, with finished work stored: one line every 500 frames.
 
 python -m tests.bench.memory --frames 5000
-python -m tests.bench.memory --frames 1500 --passes 2
+python -m tests.bench.memory --frames 5000 --passes 1
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def resident_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=5000)
-    parser.add_argument("--passes", type=int, default=1)
+    parser.add_argument("--passes", type=int, default=vidstyle.StyleSettings().passes)
     asked, done = parser.parse_args(), 0
 
     def listen(event: object) -> None:
         nonlocal done
         done += isinstance(event, vidstyle.FrameDone)
-        if isinstance(event, vidstyle.FrameDone) and done % EVERY == 0:
-            print(f"{done} frames: {resident_mb():.1f} MB", flush=True)
+        if isinstance(event, vidstyle.FrameDone) and done % (EVERY * asked.passes) == 0:
+            print(f"{done // asked.passes} frames: {resident_mb():.1f} MB", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         clip, painting = Path(name, "a.mp4"), Path(name, "p.png")

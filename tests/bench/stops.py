@@ -81,6 +81,8 @@ def stop_run(
         else:
             process = start(folder, options, piece=0)
             wait(process, lambda: ready(folder))
+        if process.poll() is not None:  # it was done by then
+            return stop_run(stage, ready, number, options, whole)
         ended, left = stop(process, number), partials(folder)
         made, again = results(folder), ""
         if not made:
@@ -126,14 +128,15 @@ def main() -> None:
     options = [clip, "--style", style, *own]
     with tempfile.TemporaryDirectory() as name:
         whole, said, (loading, _) = render(Path(name), options)
-    frames = int(re.findall(r"(\d+) frames in", said)[0])
+    frames = int(re.findall(r"(\d+) frames in", said)[0])  # fewer than a block
     stages: dict[str, Ready | float] = {
         "Python starts": 0.1 * loading,
         "loading": 0.5 * loading,
         "loading, late": 0.9 * loading,
         "first frame": begun,
         "later frames": frames_stored(3),
-        "encoding's end": frames_stored(frames),
+        "second pass": frames_stored(frames + 3),
+        "encoding's end": frames_stored(2 * frames - 1),  # the second leaves the last as it is
         "measuring": measured,
     }
     print(HEADER, flush=True)

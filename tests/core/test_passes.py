@@ -1,5 +1,6 @@
 """Passes over a shot: in which order, from what, and what they are for."""
 
+import tempfile
 import tracemalloc
 from collections import deque
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -200,6 +202,21 @@ def test_a_spool_forgets_what_its_capacity_cannot_hold(tmp_path: Path) -> None:
         assert [said(spool.source(index)) for index in (4, 5, 6)] == [4, 5, 6]
         assert [said(spool.result(index)) for index in (4, 5, 6)] == [999, 105, 106]
         assert spool._file.seek(0, 2) == 3 * 2 * 4 * 6 * 3 * 2  # frames, both, pixels, 16 bits
+
+
+def full_file(dir: Path) -> BinaryIO:
+    return open("/dev/full", "w+b")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk")
+@pytest.mark.parametrize("size", [4, 100])
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Small pictures wait in a buffer, which closing would write once more."""
+    picture = np.zeros((size, size, 3), np.float32)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full_file)
+    advice = r"the disk is full; .* --work-dir, or with -o where --no-resume is given"
+    with pytest.raises(EncodeError, match=advice), Spool(tmp_path, 4) as spool:
+        spool.add(picture, picture)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.video.made_clips import make_clip, real_clip
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, ClipWriter
-from vidstyle.video.labels import Labels, Timecode
+from vidstyle.video.labels import Labels, Timecode, stream_tags
 
 LINES = [(0.2, 0.4, "Nature"), (0.8, 0.6, "screams"), (1.6, 0.2, "– again")]
 HEADER = b"""[Script Info]
@@ -195,6 +195,45 @@ def test_timecode_counts_as_smpte_does(text: str, rate: Fraction, frames: int, l
     assert Timecode.parse("soon", rate) is None
 
 
+def test_tags_without_a_place_are_said(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "s.mkv", 5, metadata={"title": "The Scream", "DIRECTOR": "Munch"})
+    for ending in (".mp4", ".mov", ".avi"):
+        said = carried(path, tmp_path / f"a{ending}").warnings
+        assert said == [f"left out of {ending}: the tags DIRECTOR"]
+    assert carried(path, tmp_path / "a.mkv").warnings == []
+    assert Labels.of(tmp_path / "a.mkv").tags == {"title": "The Scream", "DIRECTOR": "Munch"}
+
+
+def test_names_of_streams_and_attachments_are_carried(tmp_path: Path) -> None:
+    given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))
+    names = [{"language": "nor", "title": name} for name in ("The pier", "Talk", "Sea")]
+    font = ("brush.ttf", "font/ttf", bytes(range(100)))
+    with av.open(str(given)) as clip, av.open(str(tmp_path / "s.mkv"), "w") as target:
+        copies = [target.add_stream_from_template(stream) for stream in clip.streams]
+        for copy, name in zip(copies, names, strict=True):
+            copy.metadata.update(name)
+        copies[2].disposition = Disposition.default | Disposition.comment
+        target.add_attachment(*font)
+        for packet in clip.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                target.mux(packet)
+    assert carried(tmp_path / "s.mkv", tmp_path / "a.mkv").warnings == []
+    assert carried(tmp_path / "a.mkv", tmp_path / "a.mp4").warnings == [
+        "left out of .mp4: the attachments"
+    ]
+    assert carried(tmp_path / "a.mp4", tmp_path / "b.mkv").warnings == []
+    for path in (tmp_path / "a.mkv", tmp_path / "b.mkv"):
+        with av.open(str(path)) as clip:
+            streams = [*clip.streams.video, *clip.streams.audio]
+            assert [stream_tags(stream) for stream in streams] == names
+            assert clip.streams.video[0].disposition == Disposition.default
+            assert streams[2].disposition == Disposition.default | Disposition.comment
+    with av.open(str(tmp_path / "a.mkv")) as clip:
+        (found,) = clip.streams.attachments
+        assert (found.name, found.mimetype, found.data) == font
+
+
 def test_tags_and_settings_are_written(tmp_path: Path) -> None:
     path = labelled(tmp_path / "s.mp4", None)
     for ending in (".mp4", ".mov", ".mkv", ".webm", ".avi"):
@@ -205,24 +244,40 @@ def test_tags_and_settings_are_written(tmp_path: Path) -> None:
         assert tags["comment"] == 'from the pier\nvidstyle {"steps": 3}'
 
 
-@pytest.mark.parametrize("length", [20, 1000])
-def test_settings_are_written_into_gif_and_png(tmp_path: Path, length: int) -> None:
+@pytest.mark.parametrize("length", [20, 1001])
+def test_settings_are_written_into_gif_and_pictures(tmp_path: Path, length: int) -> None:
     path, made_by = make_clip(tmp_path / "s.mp4", 5), "vidstyle " + "x" * length
-    carried(path, tmp_path / "a.gif", made_by)
-    carried(path, tmp_path / "a.%d.png", made_by)
-    carried(path, tmp_path / "plain.gif")
+    names = ("a.gif", "a.%d.png", "a.%d.tif", "a.%d.exr")
+    for name in names:
+        carried(path, tmp_path / name, made_by)
+        carried(path, tmp_path / f"plain_{name}")
+    for name in names:
+        made = tmp_path / name.replace("%d", "5")
+        assert planes(made) == planes(made.with_name(f"plain_{made.name}"))
     with Image.open(tmp_path / "a.gif") as picture:
         assert picture.info["comment"].decode() == made_by
-    assert levels(tmp_path / "a.gif") == levels(tmp_path / "plain.gif")
     for number in range(1, 6):
         with Image.open(tmp_path / f"a.{number}.png") as picture:
             picture.load()  # it checks every chunk
             assert picture.text == {"Comment": made_by}
+        with Image.open(tmp_path / f"a.{number}.tif") as picture:
+            assert picture.tag_v2[270] == made_by
+        assert entries(tmp_path / f"a.{number}.tif") == sorted(picture.tag_v2)
+        with av.open(str(tmp_path / f"a.{number}.exr")) as clip:
+            assert next(clip.decode(video=0)).metadata["comments"] == made_by
 
 
-def levels(path: Path) -> list[bytes]:
+def entries(path: Path) -> list[int]:
+    """A TIFF's, as they follow one another; readers may rely on their order."""
+    data = path.read_bytes()
+    at = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[at : at + 2], "little")
+    return [int.from_bytes(data[at + 2 + 12 * n :][:2], "little") for n in range(count)]
+
+
+def planes(path: Path) -> list[list[bytes]]:
     with av.open(str(path)) as clip:
-        return [frame.to_ndarray(format="rgb24").tobytes() for frame in clip.decode(video=0)]
+        return [[bytes(plane) for plane in frame.planes] for frame in clip.decode(video=0)]
 
 
 def test_a_cover_picture_is_named_as_such(tmp_path: Path) -> None:
@@ -245,13 +300,14 @@ def test_a_cover_picture_is_named_as_such(tmp_path: Path) -> None:
     assert writer.warnings == ["left out of .mp4: the cover picture"]
 
 
-def test_sound_of_fewer_channels_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["5.1", "5.1(side)"])
+def test_sound_of_fewer_channels_is_said(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "s.mkv"
     with av.open(str(path), "w") as clip:
         video, voice = clip.add_stream("libx264", rate=25), clip.add_stream("flac", rate=48000)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        voice.codec_context.layout = "5.1"
-        wave = av.AudioFrame(format="s16", layout="5.1", samples=4608)
+        voice.codec_context.layout = layout
+        wave = av.AudioFrame(format="s16", layout=layout, samples=4608)
         picture = av.VideoFrame(64, 48, "yuv420p")
         wave.sample_rate, wave.pts, picture.pts = 48000, 0, 0
         clip.mux([*voice.encode(wave), *voice.encode(None)])
@@ -260,6 +316,8 @@ def test_sound_of_fewer_channels_is_said(tmp_path: Path) -> None:
     assert "encoded anew as libmp3lame, mixed to stereo" in warning
     (warning,) = carried(path, tmp_path / "a.webm").warnings
     assert "encoded anew as libopus:" in warning
+    with av.open(str(tmp_path / "a.webm")) as clip:
+        assert clip.streams.audio[0].codec_context.layout.nb_channels == 6
 
 
 def test_what_pictures_cannot_carry_is_said(tmp_path: Path) -> None:

@@ -251,6 +251,20 @@ def test_parts_of_a_sequence_keep_their_numbers(tmp_path: Path) -> None:
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
 
 
+@pytest.mark.parametrize("name", ["100% done", "50%d", "take 12:30"])
+def test_a_sequence_lies_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    sequence(tmp_path / name, [3, 4])
+    monkeypatch.chdir(tmp_path)
+    _copy_sequence(Path(name, "shot.%04d.png"), Path(name, "o.%d.png"), OutputSettings())
+    monkeypatch.chdir(tmp_path / name)
+    _copy_sequence(Path("o.%d.png"), Path("a:b.%d.png"), OutputSettings())
+    made = sorted(entry.name for entry in Path().glob("*.?.png"))
+    assert made == ["a:b.3.png", "a:b.4.png", "o.3.png", "o.4.png"]
+
+
 def test_a_sequence_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
     path = sequence(tmp_path, [1, 2, 5, 6, 9])
     rules = {

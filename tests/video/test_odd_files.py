@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import click_time, grey_frame, make_clip, picture_times
+from tests.video.made_clips import (
+    click_time,
+    frames,
+    grey_frame,
+    info,
+    make_clip,
+    picture_times,
+    texture,
+)
 from vidstyle.errors import InputError
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, ClipWriter, probe
@@ -82,6 +91,26 @@ def test_pictures_before_time_zero_keep_their_distance(tmp_path: Path) -> None:
     assert [round(float(time - times[0]) * 25, 1) for time in times] == list(range(25))
 
 
+def test_guessed_times_are_put_in_order(tmp_path: Path) -> None:
+    """AVI has one time a packet: with B-frames FFmpeg says 1, 2, 4, 3, 6, 5, …"""
+    path = make_clip(tmp_path / "a.avi", 50)
+    guessed = picture_times(path)
+    assert guessed != sorted(guessed)  # else this test would show nothing
+    copied(path, tmp_path / "b.mp4")
+    times = picture_times(tmp_path / "b.mp4")
+    assert [time - times[0] for time in times] == [Fraction(n, 25) for n in range(50)]
+
+
+def test_pictures_and_sound_of_avi_begin_together(tmp_path: Path) -> None:
+    """FFmpeg would have H.264 there begin a frame late, also without B-frames."""
+    path = make_clip(tmp_path / "s.mp4", 25, sound=("libmp3lame",), click=0.5)
+    copied(path, tmp_path / "a.avi")
+    assert picture_times(tmp_path / "a.avi")[0] > 0  # else this test would show nothing
+    copied(tmp_path / "a.avi", tmp_path / "b.mp4")
+    assert picture_times(tmp_path / "b.mp4") == [Fraction(n, 25) for n in range(25)]
+    assert click_time(tmp_path / "b.mp4") == click_time(tmp_path / "a.avi")
+
+
 def test_sound_of_a_file_without_an_index_is_cut_to_the_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +170,44 @@ def test_damaged_frames_are_kept_and_counted(tmp_path: Path) -> None:
     assert reader.damaged_frames > 0
 
 
+def textured(path: Path, count: int) -> Path:
+    """So many pictures unlike one another, ten a second."""
+    given, times = info(width=160, height=120, rate=Fraction(10)), range(0, count * 1280, 1280)
+    pictures = [texture(index) for index in range(count)]
+    with ClipWriter(path, given) as writer:
+        for frame in frames(pictures, list(times), given.time_base):
+            writer.write(frame)
+    return path
+
+
+def test_a_damaged_clip_looks_alike_each_time(tmp_path: Path) -> None:
+    """Not with several threads at the decoder: they conceal damage with what they just have."""
+    path, chance = textured(tmp_path / "a.mp4", 40), np.random.default_rng(0)
+    data = bytearray(path.read_bytes())
+    for place in chance.integers(len(data) // 4, len(data), 60):
+        data[place] ^= 16
+    path.write_bytes(data)
+    reads = [[frame.image for frame in ClipReader(path, ClipSettings(threads=n))] for n in (1, 4)]
+    np.testing.assert_array_equal(*reads)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_clip_cut_off_is_said(tmp_path: Path, name: str) -> None:
+    path = textured(tmp_path / name, 40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with ClipReader(path) as reader:
+        assert 0 < len(list(reader)) < 30
+    (warning,) = reader.warnings
+    assert re.search(r"the clip breaks off after [012]\.\d\d of 4\.00 s", warning)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".webm"])
+def test_sound_that_goes_on_is_no_missing_picture(tmp_path: Path, ending: str) -> None:
+    path = make_clip(tmp_path / "s.mp4", 10, sound=("aac",), sound_seconds=9.0)
+    copied(path, tmp_path / f"a{ending}")
+    assert copied(tmp_path / f"a{ending}", tmp_path / "b.mkv")[0].warnings == []
+
+
 def test_broken_sound_does_not_stop_a_render(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.ts", 50, sound=("aac",), click=1.5)
     with av.open(str(path)) as clip:
@@ -152,6 +219,19 @@ def test_broken_sound_does_not_stop_a_render(tmp_path: Path) -> None:
     assert any("broken packets of sound" in warning for warning in writer.warnings)
     assert len(picture_times(tmp_path / "a.mp4")) == 50
     assert click_time(tmp_path / "a.mp4") == pytest.approx(1.5, abs=0.05)
+
+
+def test_captions_inside_the_pictures_are_said(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "a.h264", 5)
+    caption = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff"  # CEA-708, Annex A/53
+    message = b"\0\0\1\x06\x04" + bytes([len(caption)]) + caption + b"\x80"
+    pictures = re.sub(
+        rb"\x00\x00\x01[\x01\x41\x65]", lambda start: message + start[0], plain.read_bytes()
+    )
+    (tmp_path / "b.h264").write_bytes(pictures)
+    assert copied(plain, tmp_path / "a.mp4")[0].warnings == []
+    with ClipReader(tmp_path / "b.h264") as reader:
+        assert reader.warnings == ["left out: the closed captions inside the pictures"]
 
 
 def test_a_codec_that_nobody_knows_is_said(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,8 +27,9 @@ class Container:
 
     `exact_times`: keeps any time base, rotations and edits. `copied`: the sound codecs that
     players expect in it; `None` means all that the muxer takes. `tags`: says more of itself than
-    its streams do, `chapters` also where they begin. `numbered`: a file a frame. `states_colour`:
-    says so of streams that do not themselves. `refused`: codecs that it lists, yet does not take.
+    its streams do, `any_tags` under any name, `chapters` also where they begin, `attachments` files
+    of any kind. `numbered`: a file a frame. `states_colour`: says so of streams that do not
+    themselves. `refused`: codecs that it lists, yet does not take.
     """
 
     muxer: str
@@ -36,7 +39,9 @@ class Container:
     exact_times: bool = False
     copied: frozenset[str] | None = None
     tags: bool = True
+    any_tags: bool = False
     chapters: bool = True
+    attachments: bool = False
     numbered: bool = False
     states_colour: bool = True
     refused: frozenset[str] = frozenset()
@@ -90,8 +95,8 @@ CONTAINERS: Final = {
         exact_times=True,
         refused=frozenset({"av1", "vp8", "vp9"}),
     ),
-    ".mkv": Container("matroska", "libx264", "aac", "subrip"),
-    ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt"),
+    ".mkv": Container("matroska", "libx264", "aac", "subrip", any_tags=True, attachments=True),
+    ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt", any_tags=True),
     ".avi": Container(
         "avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False, states_colour=False
     ),
@@ -106,7 +111,7 @@ ENCODERS: Final = {
     "libx264": Encoder(
         crf=16, options={"x264-params": "mbtree=0"}, even_sides=True, states_aspect=True
     ),
-    "libx264rgb": Encoder(crf=16, options={"x264-params": "mbtree=0"}),
+    "libx264rgb": Encoder(crf=16, options={"x264-params": "mbtree=0"}, states_aspect=True),
     "libx265": Encoder(
         crf=18,
         options={"x265-params": "log-level=error"},
@@ -138,12 +143,22 @@ ENCODERS: Final = {
         lossless=True,
         most_bits=16,  # lists float, which its level 3 has not
     ),
-    "gif": Encoder(quality=None, untagged=True),
-    "png": Encoder(quality=None, lossless=True),
+    "gif": Encoder(quality=None, states_aspect=True, untagged=True),
+    "png": Encoder(quality=None, states_aspect=True, lossless=True),
     "tiff": Encoder(
-        quality=None, options={"compression_algo": "lzw"}, lossless=True, untagged=True
+        quality=None,
+        options={"compression_algo": "lzw"},
+        states_aspect=True,
+        lossless=True,
+        untagged=True,
     ),
-    "exr": Encoder(quality=None, options={"compression": "zip16"}, lossless=True, untagged=True),
+    "exr": Encoder(
+        quality=None,
+        options={"compression": "zip16"},
+        states_aspect=True,
+        lossless=True,
+        untagged=True,
+    ),
     "h264_nvenc": Encoder(
         quality="cq",
         crf=19,
@@ -325,7 +340,24 @@ def _crf(codec: str, encoder: Encoder, asked: float | None) -> float | None:
 
 def quiet_libraries() -> None:
     """SVT-AV1 writes a page to stderr for every encoder it opens, unless told by environment."""
-    os.environ.setdefault("SVT_LOG", "1")
+    os.environ.setdefault("SVT_LOG", "0")
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """SVT-AV1 makes root's processes real-time, calling threads included: little else would run."""
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in threads.iterdir():
+            with suppress(ProcessLookupError):
+                if os.sched_getscheduler(int(thread.name)) == os.SCHED_FIFO:
+                    os.sched_setscheduler(int(thread.name), *before)
 
 
 def default_ending(source: Path, codec: str | None) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import av
 from av.container import InputContainer
-from av.stream import Stream
+from av.stream import AttachmentStream, Stream
+from av.video.stream import VideoStream
 
 from vidstyle.video.source import moving_pictures, open_source
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 # What the muxer writes itself, or what goes elsewhere.
 _NOT_CARRIED: Final = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time",
-    "timecode",
+    "software", "timecode",
 }  # fmt: skip
+_UNKNOWN_LANGUAGE: Final = "und"
 _TIMECODE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
 _DAY: Final = 24  # hours, after which timecode starts again
 _CHAPTER_TICK: Final = Fraction(1, 1_000_000_000)
@@ -30,22 +33,32 @@ _CHAPTER_TICK: Final = Fraction(1, 1_000_000_000)
 
 @dataclass(frozen=True)
 class Labels:
-    """`tags` are the container's, `timecode` is the first frame's. `others` names the streams that
-    no result carries.
+    """`tags` are the container's, `picture_tags` the video stream's, `timecode` is the first
+    frame's. `attachments` are (name, MIME type, bytes), mostly the subtitles' fonts. `others` names
+    the streams that no result carries.
     """
 
     tags: dict[str, str] = field(default_factory=dict)
+    picture_tags: dict[str, str] = field(default_factory=dict)
     chapters: tuple[Chapter, ...] = ()
     timecode: str | None = None
     subtitles: bool = False
+    attachments: tuple[tuple[str, str, bytes], ...] = ()
     others: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, source: Path) -> Labels:
         """None if the file is gone (a resumed render needs only frames) or is many pictures."""
         with suppress(av.FFmpegError, OSError), open_source(source) as clip:
-            lines = bool(clip.streams.subtitles)
-            return cls(_tags(clip), tuple(clip.chapters()), _timecode(clip), lines, _others(clip))
+            return cls(
+                tags=_tags(clip),
+                picture_tags=next(map(stream_tags, moving_pictures(clip)), {}),
+                chapters=tuple(clip.chapters()),
+                timecode=_timecode(clip),
+                subtitles=bool(clip.streams.subtitles),
+                attachments=tuple(map(_attachment, clip.streams.attachments)),
+                others=_others(clip),
+            )
         return cls()
 
     def between(self, begin: Fraction, end: Fraction | None, origin: Fraction) -> list[Chapter]:
@@ -75,6 +88,32 @@ def _tags(clip: InputContainer) -> dict[str, str]:
     return {key: text for key, text in clip.metadata.items() if key.lower() not in _NOT_CARRIED}
 
 
+def lost_tags(tags: dict[str, str], muxer: str) -> list[str]:
+    """Those it has no place for, found by trial, since nothing lists them."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=muxer) as trial:
+        trial.metadata.update(tags)
+        stream = cast(VideoStream, trial.add_stream("mpeg4", rate=1))
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        trial.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
+        trial.mux(stream.encode(None))
+    with av.open(io.BytesIO(file.getvalue())) as made:
+        kept = {key.lower() for key in made.metadata}
+    return [key for key in tags if key.lower() not in kept]
+
+
+def stream_tags(stream: Stream) -> dict[str, str]:
+    """Its language and title, which mp4 and mov call its name."""
+    given = stream.metadata
+    said = {"language": given.get("language"), "title": given.get("title", given.get("name"))}
+    return {key: text for key, text in said.items() if text and text != _UNKNOWN_LANGUAGE}
+
+
+def _attachment(stream: AttachmentStream) -> tuple[str, str, bytes]:
+    kind = stream.mimetype or "application/octet-stream"
+    return stream.name or f"attachment {stream.index}", kind, stream.data or b""
+
+
 def _timecode(clip: InputContainer) -> str | None:
     for tags in (*(stream.metadata for stream in clip.streams), clip.metadata):
         for key, text in tags.items():
@@ -92,8 +131,7 @@ def _others(clip: InputContainer) -> tuple[str, ...]:
         for number, stream in enumerate(clip.streams.data, 1)
         if "timecode" not in stream.metadata and not repeats_chapters(stream, clip)
     ]
-    attached = [f"attachment {n}" for n in range(1, len(clip.streams.attachments) + 1)]
-    return (*covers, *pictures, *data, *attached)
+    return (*covers, *pictures, *data)
 
 
 def repeats_chapters(stream: Stream, clip: InputContainer) -> bool:

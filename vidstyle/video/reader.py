@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from heapq import heappop, heappush
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +38,10 @@ _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
 _FASTEST: Final = 1000  # frames a second
+_CUT_OFF: Final = 1.0  # seconds that may be missing without a word: headers are not that exact
+_STATE_LENGTH: Final = ("mov", "matroska", "flv")  # others' is worked out from the file's size
+_CLOCK_TIME: Final = re.compile(r"(\d+):(\d+):([\d.]+)")
+_REORDERED: Final = 16  # frames that H.264 may hold back, at most
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
 
@@ -72,7 +79,7 @@ def _open_sequence(sequence: ImageSequence, rate: Fraction | None) -> InputConta
         raise InputError(f"{path}: pictures have no frame rate; give one, such as --fps 24")
     options = {"framerate": str(rate), "start_number": str(first)}
     try:
-        return av.open(url(path), format="image2", options=options)
+        return av.open(url(sequence.pattern), format="image2", options=options)
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; check its permissions") from error
     except (av.FFmpegError, ValueError) as error:
@@ -114,6 +121,11 @@ def probe(path: Path, settings: ClipSettings | None = None) -> ClipInfo:
 
 
 _INTERLACED: Final = "the clip is interlaced: its fields were made one picture a frame (bwdif)"
+_BESIDE: Final = {
+    SideDataType.A53_CC: "the closed captions inside the pictures",
+    SideDataType.SPHERICAL: "that the pictures are a sphere's",
+    SideDataType.STEREO3D: "that the pictures hold two views",
+}
 
 
 class _Picture(NamedTuple):
@@ -219,12 +231,23 @@ class ClipReader:
     def _in_range(self) -> Iterator[_Picture]:
         start = exact_seconds(self.settings.start)
         end = math.inf if self.settings.end is None else exact_seconds(self.settings.end)
+        reached = self.info.first_pts
         for picture in self._from(start):
             seconds = (picture.pts - self.info.first_pts) * self._time_base
             if seconds >= end:
                 return
+            reached = picture.pts + picture.frame.duration
             if seconds >= start:
                 yield picture
+        self._tell_if_cut_off(float((reached - self.info.first_pts) * self._time_base))
+
+    def _tell_if_cut_off(self, seconds: float) -> None:
+        stated = _own_duration(self._container, self._stream, self._time_base)
+        if stated is not None and seconds < stated - _CUT_OFF:
+            self._warn_once(
+                f"the clip breaks off after {seconds:.2f} of {stated:.2f} s: it is cut off, or was "
+                "not copied to its end"
+            )
 
     def _from(self, start: Fraction) -> Iterator[_Picture]:
         """Pictures from the last keyframe at or before `start`, or earlier."""
@@ -252,13 +275,20 @@ class ClipReader:
             raise
         self._time_base = Fraction(self._stream.time_base or 1 / _rate(self._stream))
         self._decoder = _decoder(self._stream)
-        self._decoder.thread_type = "AUTO"
-        self._decoder.thread_count = self.settings.threads
+        # Several decode a damaged clip differently from run to run, and lose more of its frames.
+        self._decoder.thread_count = 1
+        # AVI's packets have one each, in the order of decoding: what FFmpeg makes of it for these
+        # codecs, whose own bytes do not tell their order early, is a guess.
+        in_avi = self._container.format.name == "avi"
+        self._one_time = in_avi and self._decoder.codec.canonical_name in ("h264", "hevc")
 
     def _packets(self) -> Iterator[av.Packet | None]:
         for _ in range(_READ_TRIES):
             try:
-                yield from self._container.demux(self._stream)
+                for packet in self._container.demux(self._stream):
+                    if self._one_time:
+                        packet.pts = packet.dts
+                    yield packet
                 return
             except av.FFmpegError:
                 self.corrupt_packets += 1
@@ -268,6 +298,8 @@ class ClipReader:
         """All pictures from here on; only at the start those without times can be placed."""
         fields = Deinterlacer(self._time_base)
         for frame in self._timed(from_start):
+            for what in _beside(frame):
+                self._warn_once(f"left out: {what}")
             for picture in fields.feed(frame):
                 yield _Picture(picture, cast(int, picture.pts))
             if fields.active:
@@ -283,13 +315,13 @@ class ClipReader:
         step = max(1, round(1 / (_rate(self._stream) * self._time_base)))
         due, packets = _first_time(self._packets(), step)
         clock = _Clock(due if from_start else None, step, self._time_base)
-        for packet in packets:
-            for frame in self._decode_packet(packet):
-                pts = clock.time_of(frame)
-                if pts is None:
-                    return  # after a seek in a file without times: nothing says where we are
-                frame.pts = pts
-                yield frame
+        decoded = (frame for packet in packets for frame in self._decode_packet(packet))
+        for frame in _sorted_times(decoded) if self._one_time else decoded:
+            pts = clock.time_of(frame)
+            if pts is None:
+                return  # after a seek in a file without times: nothing says where we are
+            frame.pts = pts
+            yield frame
 
     def _decode_packet(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
@@ -413,6 +445,26 @@ def _first_time(
     return 0, chain(early, packets)
 
 
+def _sorted_times(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Each gets the earliest time of its own and those after it."""
+    waiting: deque[av.VideoFrame] = deque()
+    times: list[int] = []
+    for frame in frames:
+        waiting.append(frame)
+        if frame.pts is not None:
+            heappush(times, frame.pts)
+        if len(waiting) > _REORDERED:
+            yield _earliest(waiting, times)
+    while waiting:
+        yield _earliest(waiting, times)
+
+
+def _earliest(waiting: deque[av.VideoFrame], times: list[int]) -> av.VideoFrame:
+    frame = waiting.popleft()
+    frame.pts = heappop(times) if times else None
+    return frame
+
+
 def _decoder(stream: VideoStream) -> VideoCodecContext:
     # FFmpeg's own VP8/VP9 decoders drop the alpha layer, and what lies under it is arbitrary.
     if stream.metadata.get("alpha_mode") == "1" and stream.codec_context.name in ("vp8", "vp9"):
@@ -420,6 +472,13 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
         if library in av.codecs_available:
             return cast(VideoCodecContext, av.CodecContext.create(library, "r"))
     return stream.codec_context
+
+
+def _beside(frame: av.VideoFrame) -> list[str]:
+    """What goes along with a picture that no result carries."""
+    with suppress(ValueError):  # side data of a kind that PyAV does not know
+        return [what for kind, what in _BESIDE.items() if kind in frame.side_data]
+    return []
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
@@ -444,6 +503,21 @@ def _duration(container: InputContainer, stream: VideoStream, time_base: Fractio
     if stream.duration is not None:
         return float(stream.duration * time_base)
     return float(container.duration * _MICROSECOND) if container.duration else None
+
+
+def _own_duration(
+    container: InputContainer, stream: VideoStream, time_base: Fraction
+) -> float | None:
+    """The pictures', where headers state it, apart from the sound's: mkv in a tag of the stream."""
+    if not container.format.name.startswith(_STATE_LENGTH):
+        return None
+    tag = _CLOCK_TIME.match(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        return sum(
+            float(part) * unit for part, unit in zip(tag.groups(), (3600, 60, 1), strict=True)
+        )
+    alone = len(container.streams) == 1
+    return _duration(container, stream, time_base) if stream.duration or alone else None
 
 
 def _origin(container: InputContainer, time_base: Fraction, first_pts: int) -> int:

@@ -24,6 +24,11 @@ class ImageSequence:
         """None where the name holds no place for a number."""
         return cls(path) if _PLACE.fullmatch(path.name) else None
 
+    @property
+    def pattern(self) -> Path:
+        """`path` for FFmpeg, which would else put the number into folders' names as well."""
+        return Path(str(self.path.parent).replace("%", "%%"), self.path.name)
+
     def file(self, number: int) -> Path:
         return self.path.with_name(self.path.name % number)
 

@@ -17,20 +17,21 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
-from vidstyle.video.labels import repeats_chapters
+from vidstyle.video.labels import repeats_chapters, stream_tags
 from vidstyle.video.source import open_source
 from vidstyle.video.timeline import Timeline
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
 _LATE: Final = Fraction(1, 20)  # seconds: less is not heard
+_SAY_RUN_IN: Final = ("matroska", "webm")  # if the source's header did
 _TEXT: Final = ("ass", "mov_text", "subrip", "text", "webvtt")
 
 
 class _Track(Protocol):
     """One source stream's way into the result.
 
-    `sheds_run_in`: packets before time 0, there to start the decoder up, may be left out.
+    `sheds_run_in`: packets before time 0, there to start the decoder up, are left out.
     """
 
     sheds_run_in: bool
@@ -43,15 +44,16 @@ class _Track(Protocol):
 
 
 class _Copied:
-    def __init__(self, stream: AudioStream | SubtitleStream, codec: str) -> None:
-        self._stream = stream
-        self.sheds_run_in = codec != "opus"  # which states its run-in in the header
+    def __init__(self, stream: AudioStream | SubtitleStream, sheds_run_in: bool) -> None:
+        self._stream, self.sheds_run_in = stream, sheds_run_in
 
     def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
         shift = round(origin / packet.time_base)
         assert packet.pts is not None  # the others were left out
         packet.pts -= shift
         packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        if self.sheds_run_in:
+            packet.pts, packet.dts = max(packet.pts, 0), max(packet.dts, 0)
         packet.stream = self._stream
         return [packet]
 
@@ -122,6 +124,9 @@ class Tracks:
         self, source: Path, output: OutputContainer, container: Container, warnings: list[str]
     ) -> None:
         self._container = container
+        # A decoder's run-in has negative times; muxers that cannot write those would delay all
+        # streams instead.
+        self._sheds = not container.exact_times
         self._output = output
         self._warnings = warnings
         self._path = source
@@ -236,11 +241,8 @@ class Tracks:
     def _too_early(self, packet: av.Packet, begin: Fraction) -> bool:
         if self._since is not None:
             return begin < self._since
-        if self._container.exact_times or not self._tracks[packet.stream_index].sheds_run_in:
-            return False
-        # A decoder's run-in has negative times; muxers that cannot write those would delay all
-        # streams instead.
-        return begin < self._origin
+        middle = begin + _length(packet) / 2
+        return self._tracks[packet.stream_index].sheds_run_in and middle < self._origin
 
     def _add(self, stream: AudioStream, number: int) -> None:
         if stream.codec_context is None:
@@ -250,7 +252,8 @@ class Tracks:
         copied = self._container.copied
         if (copied is None or name in copied) and _holds(self._container, stream):
             copy = self._output.add_stream_from_template(stream)
-            self._tracks[stream.index] = _Copied(copy, name)
+            stated = self._container.muxer in _SAY_RUN_IN and stream.codec_context.delay > 0
+            self._tracks[stream.index] = _Copied(copy, self._sheds and not stated)
         else:
             encoded = self._encoder(stream, number)
             if encoded is None:
@@ -262,10 +265,12 @@ class Tracks:
     def _encoder(self, stream: AudioStream, number: int) -> AudioStream | None:
         name, target = stream.codec_context.codec.canonical_name, self._container.sound
         assert target is not None
-        for layout in (stream.codec_context.layout.name, "stereo"):
+        given = stream.codec_context.layout.name
+        # "5.1(side)" of films is "5.1" to an encoder that knows one place for it only.
+        for layout in (given, given.partition("(")[0], "stereo"):
             rate = _rate(target, stream.codec_context.rate)
             if _can_encode(target, rate, layout):
-                mixed = "" if layout == stream.codec_context.layout.name else ", mixed to stereo"
+                mixed = "" if given.startswith(layout) else ", mixed to stereo"
                 self._warnings.append(
                     f"sound stream {number} ({name}) is encoded anew as {target}{mixed}: "
                     f"{self._container.muxer} cannot hold {name}"
@@ -283,7 +288,7 @@ class Tracks:
         name, target = stream.codec_context.codec.canonical_name, self._container.subtitles
         if _holds(self._container, stream):
             copy = self._output.add_stream_from_template(stream)
-            self._tracks[stream.index] = _Copied(copy, name)
+            self._tracks[stream.index] = _Copied(copy, self._sheds)
         elif target is not None and _is_text(stream):
             copy = cast(SubtitleStream, self._output.add_stream(target))
             copy.codec_context.subtitle_header = stream.codec_context.subtitle_header
@@ -313,9 +318,7 @@ def _is_text(stream: SubtitleStream) -> bool:
 
 
 def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | SubtitleStream) -> None:
-    for key in ("language", "title"):
-        if key in stream.metadata:
-            copy.metadata[key] = stream.metadata[key]
+    copy.metadata.update(stream_tags(stream))
     copy.disposition = stream.disposition
 
 

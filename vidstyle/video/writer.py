@@ -13,6 +13,7 @@ from typing import Final, Self, cast
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidstyle.errors import EncodeError, SettingsError
@@ -21,11 +22,13 @@ from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video.colour import UNSPECIFIED, output_tags, settle_tags
 from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
-from vidstyle.video.encoders import check_output, quiet_libraries
+from vidstyle.video.encoders import check_output, quiet_libraries, usual_priority
 from vidstyle.video.geometry import Orientation
-from vidstyle.video.labels import Labels, Timecode
+from vidstyle.video.labels import Labels, Timecode, lost_tags
 from vidstyle.video.palette import Palette
 from vidstyle.video.reader import exact_seconds
+from vidstyle.video.sequence import ImageSequence
+from vidstyle.video.source import url
 from vidstyle.video.target import PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
 
@@ -55,11 +58,11 @@ class ClipWriter:
     - A rotated source's frames are turned back and its rotation is written, in mp4 and mov;
       elsewhere they stay upright.
 
-    - `clip.threads` are the encoder's too: another number gives other bytes.
+    - `clip.threads` are the encoder's: another number gives other bytes.
 
     `warnings` collects, one line each, what the result could not take over from the source.
-    `comment`, set before the first frame, goes to the result's tags, after the source's own; in
-    GIF and PNG it is the comment, in TIFF and EXR there is none.
+    `comment`, set before the first frame, goes to the result's tags, after the source's own, or
+    into each picture.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
     when encoding or the disk fails, `ValueError` for a frame of another size.
     """
@@ -220,8 +223,11 @@ class ClipWriter:
         return Orientation(self.info.rotation_degrees, self.info.mirrored)
 
     def _open(self) -> None:
+        path = self._partial.path
+        if self._plan.container.numbered:
+            path = ImageSequence(path).pattern
         self._container = av.open(
-            str(self._partial.path),
+            url(path),
             "w",
             format=self._plan.container.muxer,
             container_options=self._muxer_options(),
@@ -242,6 +248,11 @@ class ClipWriter:
         lost = list(labels.others)
         if container.tags:
             self._container.metadata.update(labels.tags)
+            self._stream.metadata.update(labels.picture_tags)
+            self._stream.disposition = Disposition.default  # which mkv would else deny
+            if labels.tags and not container.any_tags:
+                nameless = lost_tags(labels.tags, container.muxer)
+                lost += [f"the tags {', '.join(nameless)}"] * bool(nameless)
         else:
             lost += ["the tags"] * bool(labels.tags) + ["the timecode"] * bool(labels.timecode)
         if container.sound is None:
@@ -249,6 +260,11 @@ class ClipWriter:
             lost += ["the subtitles"] * labels.subtitles
         if labels.chapters and not container.chapters:
             lost.append("the chapters")
+        if container.attachments:
+            for name, kind, data in labels.attachments:
+                self._container.add_attachment(name, kind, data)
+        else:
+            lost += ["the attachments"] * bool(labels.attachments)
         primaries = self.info.colour.primaries
         silent = self._plan.encoder.untagged or not self._says_colour
         if silent and primaries not in _USUAL_PRIMARIES:
@@ -260,7 +276,8 @@ class ClipWriter:
         """Now, so that one whose hardware is missing is refused before any work."""
         plan = self._plan
         try:
-            self._stream.codec_context.open()
+            with usual_priority():
+                self._stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:
             context = self._stream.codec_context
             raise SettingsError(
