@@ -390,7 +390,7 @@ def lines_of(
         bar(started(frames))
         for index in range(done):
             now[0] = 5 + index * each
-            bar(FrameDone(index, int(index >= 30), now[0]))
+            bar(FrameDone(index, int(index >= 30), now[0], (index + 1) / passes))
         bar(Warned("sound was left out"))
     return capsys.readouterr().err.splitlines()
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import av
@@ -77,12 +78,13 @@ class Resumed:
 class FrameDone:
     """Frame `index` (from 0) of shot `shot` was finished, `seconds` after the render began.
 
-    With several passes it is told of once for each.
+    With several passes it is told of once for each, and is that share of a frame `done`.
     """
 
     index: int
     shot: int
     seconds: float
+    done: float
 
 
 @dataclass(frozen=True)
@@ -287,7 +289,7 @@ def stylize_video(
                 folder,
                 resumable,
                 look,
-                lambda shot, index: on_event(FrameDone(index, shot, time.perf_counter() - begun)),
+                _counted(look.rounds, begun, on_event),
             )
             tally = _pass_frames(frames, writer, styler)
         late = [*reader.warnings, *writer.warnings]
@@ -434,6 +436,16 @@ def _pass_frames(
             tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
         tally.frames, tally.shots = result.index + 1, shot + 1
     return tally
+
+
+def _counted(passes: int, begun: float, on_event: OnEvent) -> OnFrame:
+    """Tells of every frame in every pass; `begun` is a moment of time.perf_counter."""
+    works = count(1)
+
+    def tell(shot: int, index: int) -> None:
+        on_event(FrameDone(index, shot, time.perf_counter() - begun, next(works) / passes))
+
+    return tell
 
 
 def _warn(messages: Iterable[str], on_event: OnEvent) -> None:

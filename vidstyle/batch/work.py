@@ -107,7 +107,7 @@ def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
         compute=settings.compute,
         output=settings.output,
         work=settings.work,
-        on_event=_Teller(say, job.settings.look.rounds),
+        on_event=_Teller(say),
     )
     return file_digest(job.target), report.as_dict()
 
@@ -115,10 +115,9 @@ def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
 class _Teller:
     """Passes a render's events on."""
 
-    def __init__(self, say: Say, passes: int) -> None:
-        self._say, self._passes = say, passes
+    def __init__(self, say: Say) -> None:
+        self._say = say
         self._frames: int | None = None
-        self._done = 0
 
     def __call__(self, event: object) -> None:
         from vidstyle.render import FrameDone, Resumed, Started, Warned
@@ -129,9 +128,8 @@ class _Teller:
             case Resumed():
                 self._say(Said(f"going on after frame {event.frames}"))
             case FrameDone():
-                self._done += 1
-                done = self._done // self._passes
-                self._say(Progress(done, self._frames, event.shot + 1, event.seconds))
+                where = int(event.done), self._frames, event.shot + 1
+                self._say(Progress(*where, event.seconds))
             case Warned():
                 self._say(Said(f"warning: {event.message}"))
 
