@@ -20,6 +20,8 @@ import vidstyle as v
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_clip, texture
 from vidstyle import device, passes, stylize
+from vidstyle.options import render_settings
+from vidstyle.render import find_shots, stylize_part
 from vidstyle.video import ClipReader, ClipWriter
 
 LOOK = v.StyleSettings(steps=1, first_steps=2, passes=1)
@@ -165,6 +167,45 @@ def test_the_disk_has_room_for_what_passes_leave_on_it(
     assert list(tmp_path.iterdir()) == []
     free(needed)
     render(film, painting, tmp_path / "a.mp4", **more)
+
+
+@pytest.mark.parametrize("look", [LOOK, replace(LOOK, passes=2), replace(LOOK, flow="none")])
+def test_parts_made_apart_are_joined_to_the_same_bytes(
+    film: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    look: v.StyleSettings,
+) -> None:
+    """The last first, one of them stopped on the way: the join makes no frame itself."""
+    _, undisturbed = render(film, painting, tmp_path / "whole.mp4", look=look)
+    settings = render_settings({"device": "cpu", "threads": 1, "precision": "fp32"})
+    settings = replace(settings, look=look)
+    asked = film, [painting], tmp_path / "a.mp4", settings
+    shots = find_shots(*asked)
+    assert [(shot.first, shot.end) for shot in shots] == [(0, 5), (5, 10)]
+
+    def stop(event: object) -> None:
+        if isinstance(event, v.FrameDone) and event.done >= 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        stylize_part(*asked, shots[1:], stop)
+    heard: list[Any] = []
+    made = [stylize_part(*asked, part, heard.append) for part in (shots[1:], shots[:1])]
+    # A shot's last frame is not made again by a pass that begins with it.
+    assert [report.frames_resumed for report in made] == [3 if look.rounds == 1 else 2, 0]
+    assert [event.frames for event in of(v.Started, heard)] == [5, 5]
+    assert {(event.shot, event.index) for event in of(v.FrameDone, heard)} == {
+        (n // 5, n) for n in range(10)
+    }
+    monkeypatch.setattr(stylize.OptimizingStyler, "next_frame", None)
+    monkeypatch.setattr(stylize.OptimizingStyler, "refine", None)
+    _, report = render(film, painting, tmp_path / "a.mp4", look=look)
+    assert (report.frames, report.shots, report.frames_resumed) == (10, 2, 10)
+    assert report.warp_error_ratio == undisturbed.warp_error_ratio
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
 
 
 def test_a_timed_choice_is_made_once(
