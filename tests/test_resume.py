@@ -13,16 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 import vidstyle as v
 from tests.conftest import Vidstyle
-from tests.video.made_clips import make_clip, texture
+from tests.video.made_clips import make_film
 from vidstyle import device, passes, stylize
 from vidstyle.options import render_settings
 from vidstyle.render import find_shots, stylize_part
-from vidstyle.video import ClipReader, ClipWriter
 
 LOOK = v.StyleSettings(steps=1, first_steps=2, passes=1)
 THREAD = v.ComputeSettings(device="cpu", threads=1, precision="fp32")
@@ -48,14 +46,7 @@ class Stop(Exception):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten frames of 64×48 with sound and a cut before the sixth."""
-    folder = tmp_path_factory.mktemp("film")
-    voiced, path = make_clip(folder / "voiced.mkv", 10, sound=("aac",), click=0.1), folder / "f.mkv"
-    grounds = [texture(seed, 80, 60)[:48] for seed in (1, 2)]
-    with ClipReader(voiced) as reader, ClipWriter(path, reader.info, clip=v.ClipSettings()) as out:
-        for frame in reader:
-            view = grounds[frame.index // 5][:, frame.index : frame.index + 64]
-            out.write(v.Frame(np.ascontiguousarray(view), frame.index, frame.pts, frame.time_base))
-    return path
+    return make_film(tmp_path_factory.mktemp("film") / "f.mkv", 5, 5)
 
 
 def render(film: Path, painting: Path, target: Path, **more: Any) -> tuple[list[object], v.Report]:

@@ -143,7 +143,6 @@ class PartReport:
 
     frames_resumed: int
     seconds: float
-    peak_memory_mb: float | None
 
 
 def make_styler(
@@ -338,11 +337,7 @@ def stylize_part(
                 frames, styler, look.rounds, look.loop, ready.folder, on_frame
             ):
                 pass
-    return PartReport(
-        styler.given // look.rounds,
-        time.perf_counter() - begun,
-        _peak_memory_mb(ready.styler.compute.device),
-    )
+    return PartReport(styler.given // look.rounds, time.perf_counter() - begun)
 
 
 @dataclass(frozen=True)
