@@ -95,14 +95,13 @@ class Checkpointed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self._end_shot()
         self._held.__exit__(kind, error, trace)
 
     def start_shot(self) -> None:
-        self._end_shot()
+        self._held.close()
         self.styler.start_shot()
         self._shot = self._held.enter_context(self.work.shot(self._index))
+        self._held.push(self._check_end)
         self._finished, self._left = self._shot.images(), self._shot.frames
         self._ended = False
 
@@ -135,10 +134,14 @@ class Checkpointed:
         if state:
             self.styler.restore(state)
 
-    def _end_shot(self) -> None:
-        if self._left:
+    def _check_end(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and self._left:
             raise self._other_cuts()
-        self._held.close()
 
     def _other_cuts(self) -> OutputError:
         return OutputError(

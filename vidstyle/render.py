@@ -310,6 +310,7 @@ def find_shots(
     """
     with _ready(clip, paintings, target, settings, on_event) as ready:
         ready.settle()
+        ready.check_space()
         return list_shots(ready.reader)
 
 
@@ -363,6 +364,16 @@ class _Ready:
             raise ValueError("parts of a clip are joined from finished work: it must be stored")
         self.stored.settle(self.choices, _environment(self.styler))
         return self.stored
+
+    def check_space(self) -> None:
+        info, frames = self.reader.info, self.reader.expected_frames or 0
+        pixels = info.width * info.height
+        spool = self.look.spooled(frames) * pixels * FRAME_BYTES  # all of it may be one shot
+        if self.stored is not None:
+            self.stored.check_space(self.look.works(frames), pixels, spool)
+            return
+        advice = "use a smaller --size, a single pass or another folder with -o"
+        check_space(self.folder, spool, advice)
 
 
 @contextmanager
@@ -442,16 +453,13 @@ def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
 
 @contextmanager
 def _held(ready: _Ready, on_event: OnEvent) -> Iterator[None]:
-    info, frames = ready.reader.info, ready.reader.expected_frames or 0
-    pixels, stored = info.width * info.height, ready.stored
-    spool = ready.look.spooled(frames) * pixels * FRAME_BYTES  # the whole clip may be one shot
+    stored = ready.stored
     if stored is None:
-        advice = "use a smaller --size, a single pass or another folder with -o"
-        check_space(ready.folder, spool, advice)
+        ready.check_space()
         yield
         return
     with stored.held(ready.choices, _environment(ready.styler)):
-        stored.check_space(ready.look.works(frames), pixels, spool)
+        ready.check_space()
         if stored.frames:
             on_event(Resumed(stored.whole_frames, stored.folder))
         yield
