@@ -21,7 +21,7 @@ from tests.conftest import Vidstyle
 from tests.video.made_clips import make_clip, make_film
 from vidstyle.batch import cluster as ours
 from vidstyle.batch import sharing
-from vidstyle.batch.cluster import RayExecutor, place, shared_cores
+from vidstyle.batch.cluster import RayExecutor, place, room, shared_cores
 from vidstyle.batch.jobs import Job, read_jobs
 from vidstyle.batch.ledger import FAILED, FINISHED, Outcome
 from vidstyle.batch.sharing import carry_out
@@ -73,6 +73,13 @@ def test_cores_are_shared_so_that_all_workers_find_room(
     nodes: list[dict[str, float]], workers: int | None, cores: int
 ) -> None:
     assert shared_cores(nodes, workers) == cores
+
+
+def test_room_is_what_runs_at_once() -> None:
+    assert room([{"CPU": 8}, {"CPU": 5}], 2) == 6
+    assert room([{"CPU": 64}, {"CPU": 16, "GPU": 4}], 2) == 4  # each needs a GPU
+    assert room([{"CPU": 64}, {"CPU": 6, "GPU": 4}], 2) == 3
+    assert room([{}], 1) == 0  # nodes are yet to come
 
 
 def test_a_task_asks_for_no_more_than_a_node_has() -> None:
