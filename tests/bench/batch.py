@@ -41,6 +41,7 @@ def options(number: int, args: argparse.Namespace) -> dict[str, Any]:
     """Of a sound job: sizes, lengths and containers of several kinds."""
     more: dict[str, Any] = {"size": args.size - 32 * (number % 2), "precision": "fp32"}
     more |= {"steps": args.steps, "first-steps": args.first_steps}
+    more["seed"] = number  # or some would be copies of others
     return more | {"start": 0.1 * (number % 3), "duration": args.seconds * (1 + number % 3) / 2}
 
 
