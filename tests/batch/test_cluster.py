@@ -213,7 +213,7 @@ def test_a_film_is_shared_by_nodes_of_which_one_is_lost(
 ) -> None:
     monkeypatch.setattr(sharing, "PART", 2)
     other = cluster.add_node(num_cpus=1)
-    make_film(folder / "film.mkv", 8, 6, 6, 6)
+    make_film(folder / "film.mkv", 8, 6, 6)
     jobs = read_jobs(write_jobs(folder, '[[job]]\nclip = "film.mkv"\n')).jobs
     expected = made_here(jobs)
     monkeypatch.setattr(ours, "_serve", hasty)
@@ -226,7 +226,7 @@ def test_a_film_is_shared_by_nodes_of_which_one_is_lost(
             cluster.remove_node(other, allow_graceful=False)
         ends += [message] * isinstance(message, Made | Outcome)
     assert other not in cluster.worker_nodes, "the other node never had a part"
-    assert [isinstance(end, Made) for end in ends] == [True] * 4 + [False]
+    assert [isinstance(end, Made) for end in ends] == [True] * 3 + [False]
     assert (ends[-1].state, ends[-1].attempts) == (FINISHED, 2)
     assert [job.target.read_bytes() for job in jobs] == expected
     assert os.listdir(folder / "night") == ["film-wave.mkv"]
