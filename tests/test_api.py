@@ -135,6 +135,7 @@ def test_stylize_video_tells_what_happens(clip: Path, painting: Path, tmp_path: 
     done = [event for event in events if isinstance(event, vidstyle.FrameDone)]
     back_and_forth = [*range(5), *reversed(range(5))]  # in the default's two passes
     assert [(event.index, event.shot) for event in done] == [(n, 0) for n in back_and_forth]
+    assert [event.done for event in done] == [works / 2 for works in range(1, 11)]
     assert (report.frames, report.shots, report.width, report.height) == (5, 1, 64, 48)
     assert len(picture_times(tmp_path / "a.mp4")) == report.frames
     assert "peak_memory_mb" in report.as_dict()

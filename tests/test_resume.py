@@ -13,13 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 import vidstyle as v
 from tests.conftest import Vidstyle
-from tests.video.made_clips import make_clip, texture
+from tests.video.made_clips import make_film
 from vidstyle import device, passes, stylize
+from vidstyle.options import render_settings
+from vidstyle.render import find_shots, stylize_part
 from vidstyle.video import ClipReader, ClipWriter
 
 LOOK = v.StyleSettings(steps=1, first_steps=2, passes=1)
@@ -46,14 +47,7 @@ class Stop(Exception):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten frames of 64×48 with sound and a cut before the sixth."""
-    folder = tmp_path_factory.mktemp("film")
-    voiced, path = make_clip(folder / "voiced.mkv", 10, sound=("aac",), click=0.1), folder / "f.mkv"
-    grounds = [texture(seed, 80, 60)[:48] for seed in (1, 2)]
-    with ClipReader(voiced) as reader, ClipWriter(path, reader.info, clip=v.ClipSettings()) as out:
-        for frame in reader:
-            view = grounds[frame.index // 5][:, frame.index : frame.index + 64]
-            out.write(v.Frame(np.ascontiguousarray(view), frame.index, frame.pts, frame.time_base))
-    return path
+    return make_film(tmp_path_factory.mktemp("film") / "f.mkv", 5, 5)
 
 
 def render(film: Path, painting: Path, target: Path, **more: Any) -> tuple[list[object], v.Report]:
@@ -178,6 +172,45 @@ def test_the_disk_has_room_for_what_passes_leave_on_it(
     assert list(tmp_path.iterdir()) == []
     free(needed)
     render(film, painting, tmp_path / "a.mp4", **more)
+
+
+@pytest.mark.parametrize("look", [LOOK, replace(LOOK, passes=2), replace(LOOK, flow="none")])
+def test_parts_made_apart_are_joined_to_the_same_bytes(
+    film: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    look: v.StyleSettings,
+) -> None:
+    """The last first, one of them stopped on the way: the join makes no frame itself."""
+    _, undisturbed = render(film, painting, tmp_path / "whole.mp4", look=look)
+    settings = render_settings({"device": "cpu", "threads": 1, "precision": "fp32"})
+    settings = replace(settings, look=look)
+    asked = film, [painting], tmp_path / "a.mp4", settings
+    shots = find_shots(*asked)
+    assert [(shot.first, shot.end) for shot in shots] == [(0, 5), (5, 10)]
+
+    def stop(event: object) -> None:
+        if isinstance(event, v.FrameDone) and event.done >= 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        stylize_part(*asked, shots[1:], stop)
+    heard: list[Any] = []
+    made = [stylize_part(*asked, part, heard.append) for part in (shots[1:], shots[:1])]
+    # A shot's last frame is not made again by a pass that begins with it.
+    assert [report.frames_resumed for report in made] == [3 if look.rounds == 1 else 2, 0]
+    assert [event.frames for event in of(v.Started, heard)] == [5, 5]
+    assert {(event.shot, event.index) for event in of(v.FrameDone, heard)} == {
+        (n // 5, n) for n in range(10)
+    }
+    monkeypatch.setattr(stylize.OptimizingStyler, "next_frame", None)
+    monkeypatch.setattr(stylize.OptimizingStyler, "refine", None)
+    _, report = render(film, painting, tmp_path / "a.mp4", look=look)
+    assert (report.frames, report.shots) == (10, 2) and report.frames_resumed >= 9
+    assert report.warp_error_ratio == undisturbed.warp_error_ratio
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "whole.mp4"]
 
 
 def test_a_timed_choice_is_made_once(

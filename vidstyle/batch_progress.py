@@ -15,7 +15,7 @@ from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FINISHED, Outcome
 from vidstyle.batch.plan import Planned, Totals
 from vidstyle.batch.run import Summary
-from vidstyle.batch.work import Begun, Message, Progress, Said
+from vidstyle.batch.work import Begun, Cut, Made, Message, Progress, Said, Task
 from vidstyle.progress import LINE_EVERY, LINE_SHARE, PACE, counted, duration
 
 _COLUMNS: Final = ("job", "shot", "frame", "frames/s", "left")
@@ -28,7 +28,7 @@ class BatchProgress:
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False)
         self.on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
-        self.running: dict[Job, list[Progress]] = {}  # the last of each
+        self.running: dict[Task, list[Progress]] = {}  # the last of each
         self.wanted = self.done = self.failed = 0
         self.begun = self.last_line = time.monotonic()
         self.live = Live(console=self.console, transient=True, auto_refresh=False)
@@ -51,21 +51,27 @@ class BatchProgress:
         earlier = f", {finished} finished earlier" if finished else ""
         self._say(f"{counted(wanted, 'job')} to do{earlier}")
 
-    def __call__(self, job: Job, message: Message) -> None:
+    def __call__(self, task: Task, message: Message) -> None:
+        name = task.job.target.name
         match message:
             case Begun():
-                self.running[job] = []
+                self.running[task] = []
             case Progress():
-                self.running[job] = [*self.running[job][-PACE:], message]
+                self.running[task] = [*self.running[task][-PACE:], message]
             case Said(text):
-                self._say(f"{job.target.name}: {text}", always=True)
+                self._say(f"{name}: {text}", always=True)
+            case Cut(shots):
+                del self.running[task]
+                self._say(f"{name}: {counted(len(shots), 'shot')}, for all workers")
+            case Made():
+                del self.running[task]
             case Outcome():
-                self._ended(job, message)
+                self._ended(task.job, message)
         self._show()
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         name = job.target.name
-        del self.running[job]
+        self.running = {task: pace for task, pace in self.running.items() if task.job != job}
         self.done += 1
         if outcome.state == FINISHED:
             frames, seconds = outcome.report["frames"], outcome.report["seconds"]
@@ -82,11 +88,9 @@ class BatchProgress:
         if now - self.last_line >= max(LINE_EVERY, LINE_SHARE * (now - self.begun)):
             self.last_line = now
             self._say(self._title())
-            for job, pace in self.running.items():
-                shot, frame, rate, left = _cells(pace)
-                self._say(
-                    f"  {job.target.name}: shot {shot}, frame {frame}, {rate} frames/s, {left} left"
-                )
+            for task, pace in self.running.items():
+                name, (shot, frame, rate, left) = task.job.target.name, _cells(pace)
+                self._say(f"  {name}: shot {shot}, frame {frame}, {rate} frames/s, {left} left")
 
     def _title(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
@@ -94,8 +98,8 @@ class BatchProgress:
 
     def _table(self) -> Table:
         table = Table(*_COLUMNS, box=None, title=self._title(), title_justify="left")
-        for job, pace in self.running.items():
-            table.add_row(job.target.name, *_cells(pace))
+        for task, pace in self.running.items():
+            table.add_row(task.job.target.name, *_cells(pace))
         return table
 
     def close_with(self, summary: Summary) -> None:
@@ -138,6 +142,7 @@ def _totals(totals: Totals) -> str:
         estimate = "no time estimate before a result of the same --steps is there"
     else:
         estimate = f"about {duration(seconds)} for {workers}, at the pace of the results there are"
+        estimate += ", if long clips have cuts to be shared at" * totals.any_shared
     return f"{states}; {counted(totals.frames, 'frame')}, {disk}; {estimate}"
 
 

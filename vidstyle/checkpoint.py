@@ -1,7 +1,8 @@
 """Finished work on disk, from which a stopped render goes on to the same bytes.
 
-A *piece* is a run of finished frames, in 16 bits, and the state to go on from. It is one .npz
-file: a zip, whose checksums tell a damaged one. Pieces follow one another from frame 0 on.
+A *piece* is a run of finished frames of one shot, in 16 bits, and the state to go on from, which a
+shot's end needs no more. It is one .npz file: a zip, whose checksums tell a damaged one. Shots do
+not depend on one another, so that each may be another process's, in the same folder.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import torch
@@ -36,18 +38,19 @@ from vidstyle.disk import (
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
-FORMAT: Final = 1  # of pieces; other numbers are other work
+FORMAT: Final = 2  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 STATE_BYTES: Final = 140  # a pixel, at a piece's end: two of source, result, moments and maps
-_END: Final = "end"
 _STATE: Final = "state "  # before the names of the state's tensors
 _RECORD: Final = "settings.json"
+_LOCK: Final = "lock"  # held by who works on all of it
 _UNFINISHED: Final = "unfinished"  # holds the name of the encoder's hidden file
 _LONGEST_NAME: Final = 100  # characters kept of the result's name: file systems allow 255 bytes
 
 State = Mapping[str, Tensor]
 Facts = Mapping[str, Any]  # as JSON holds them
+OnWarning = Callable[[str], None]
 
 
 class Resumable(Protocol):
@@ -69,16 +72,41 @@ class Resumable(Protocol):
 
 
 class Checkpointed:
-    """A `FrameStyler` that gives `work`'s finished frames first, and stores those it makes."""
+    """A `FrameStyler` that gives `work`'s finished frames first, and stores those it makes.
 
-    def __init__(self, styler: Resumable, work: Work) -> None:
+    `first` is the index of the first frame that it will be given. A context manager: it holds the
+    shot at hand, and stores what it has made of it on any exception. `given` counts the frames, in
+    every pass, that were finished before. Raises `OutputError` where a finished shot had another
+    length.
+    """
+
+    def __init__(self, styler: Resumable, work: Work, first: int = 0) -> None:
         self.styler, self.work = styler, work
-        self._finished, self._left = work.images(), work.frames
+        self.given = 0
+        self._index, self._left, self._ended = first, 0, False
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
 
     def start_shot(self) -> None:
+        self._held.close()
         self.styler.start_shot()
+        self._shot = self._held.enter_context(self.work.shot(self._index))
+        self._held.push(self._check_end)
+        self._finished, self._left = self._shot.images(), self._shot.frames
+        self._ended = False
 
     def next_frame(self, image: np.ndarray) -> np.ndarray:
+        self._index += 1
         return self._once(lambda: self.styler.next_frame(image))
 
     def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
@@ -89,34 +117,62 @@ class Checkpointed:
 
     def _once(self, make: Callable[[], np.ndarray]) -> np.ndarray:
         if not self._left:
+            if self._ended:
+                raise self._other_cuts()
             result = make()
-            self.work.add(result, self.styler.state())
+            self._shot.add(result, self.styler.state())
             return result
         self._left -= 1
+        self.given += 1
         if not self._left:
-            self.styler.restore(self.work.pieces[-1].state())
+            self._go_on()
         return next(self._finished)
+
+    def _go_on(self) -> None:
+        state = self._shot.state()
+        self._ended = not state
+        if state:
+            self.styler.restore(state)
+
+    def _check_end(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and self._left:
+            raise self._other_cuts()
+
+    def _other_cuts(self) -> OutputError:
+        return OutputError(
+            f"{self.work.folder}: holds a shot of another length than is found now; "
+            "remove it to start over"
+        )
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames `first` to `end` - 1 of those that are rendered."""
+    """Works `first` to `end` - 1 on the shot that begins with frame `shot`.
+
+    A frame is worked on once in every pass.
+    """
 
     path: Path
+    shot: int
     first: int
     end: int
 
     @classmethod
-    def at(cls, path: Path, first: int) -> Piece | None:
-        """`None` where there is none, or a damaged one."""
+    def named(cls, path: Path) -> Piece:
+        shot, first, end = map(int, path.stem.split("-"))
+        return cls(path, shot, first, end)
+
+    def is_sound(self) -> bool:
         try:
-            with zipfile.ZipFile(path) as archive:
-                sound = archive.testzip() is None
-            with np.load(path) as arrays:
-                end = int(arrays[_END])
-                return cls(path, first, end) if sound and end > first else None
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, RuntimeError):
-            return None
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.testzip() is None
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError):
+            return False
 
     def images(self) -> Iterator[np.ndarray]:
         """(H, W, 3) float32 in [0, 1]."""
@@ -125,6 +181,7 @@ class Piece:
                 yield from_levels(arrays[str(index)])
 
     def state(self) -> State:
+        """Empty at a shot's end."""
         with np.load(self.path) as arrays:
             names = [name for name in arrays.files if name.startswith(_STATE)]
             return {name.removeprefix(_STATE): torch.from_numpy(arrays[name]) for name in names}
@@ -133,9 +190,9 @@ class Piece:
 class _OpenPiece:
     """A piece that is being written, under another name."""
 
-    def __init__(self, folder: Path, first: int) -> None:
-        self.first, self.bytes = first, 0
-        self._folder, self._partial = folder, folder / "piece.partial"
+    def __init__(self, folder: Path, shot: int, first: int) -> None:
+        self.shot, self.first, self.bytes = shot, first, 0
+        self._folder, self._partial = folder, _partial_path(folder, shot)
         self._archive = zipfile.ZipFile(self._partial, "w")
         # In one: a signal may come between any two statements, and they belong together.
         self._reached: tuple[int, State] = (first, {})
@@ -146,20 +203,19 @@ class _OpenPiece:
         self._reached = (end + 1, state)
         self.bytes += levels.nbytes
 
-    def commit(self) -> list[Piece]:
+    def commit(self, ends_shot: bool) -> list[Piece]:
         """None where not even the first frame was written."""
         end, state = self._reached
         if end == self.first:
             return []
-        for name, tensor in state.items():
+        for name, tensor in ({} if ends_shot else state).items():
             self._write(_STATE + name, tensor.cpu().numpy())
-        self._write(_END, np.array(end))
         self._archive.close()
         sync_file(self._partial)
-        path = _piece_path(self._folder, self.first)
+        path = self._folder / f"{self.shot:08}-{self.first:08}-{end:08}.npz"
         os.replace(self._partial, path)
         sync_folder(self._folder)
-        return [Piece(path, self.first, end)]
+        return [Piece.named(path)]
 
     def discard(self) -> None:
         """What was not committed."""
@@ -172,8 +228,74 @@ class _OpenPiece:
             np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _piece_path(folder: Path, first: int) -> Path:
-    return folder / f"{first:08}.npz"
+def _partial_path(folder: Path, shot: int) -> Path:
+    return folder / f"{shot:08}.partial"
+
+
+class StoredShot:
+    """The finished pieces of the shot that begins with frame `first`, in `folder`."""
+
+    def __init__(self, folder: Path, first: int, on_warning: OnWarning) -> None:
+        self.folder, self.first = folder, first
+        self.pieces: list[Piece] = []
+        self._open: _OpenPiece | None = None
+        with disk_errors(folder):
+            _partial_path(folder, first).unlink(missing_ok=True)
+            self._find(on_warning)
+        self._closed = self._added = time.monotonic()
+
+    @property
+    def frames(self) -> int:
+        """Finished ones: each counts once for every pass that it has been through."""
+        return self.pieces[-1].end if self.pieces else 0
+
+    def images(self) -> Iterator[np.ndarray]:
+        """The finished frames, in order."""
+        return (image for piece in self.pieces for image in piece.images())
+
+    def state(self) -> State:
+        """After the last of them; empty where they are all of the shot."""
+        return self.pieces[-1].state()
+
+    def add(self, image: np.ndarray, state: State) -> None:
+        """The next frame, (H, W, 3) in [0, 1], and the styler's state after it."""
+        with disk_errors(self.folder):
+            self._open = self._open or _OpenPiece(self.folder, self.first, self.frames)
+            self._open.add(image, state)
+        now = time.monotonic()
+        # After one more frame, which takes as long as this one, it would be too late.
+        late = now + (now - self._added) > self._closed + PIECE_SECONDS
+        self._added = now
+        if late or self._open.bytes >= PIECE_BYTES:
+            self.close_piece()
+
+    def close_piece(self, ends_shot: bool = False) -> None:
+        """Stores what has been added since the last one."""
+        piece, self._open = self._open, None
+        if piece is None:
+            return
+        try:
+            with disk_errors(self.folder):
+                self.pieces += piece.commit(ends_shot)
+        finally:
+            piece.discard()
+        self._closed = time.monotonic()
+
+    def _find(self, on_warning: OnWarning) -> None:
+        found = _pieces(self.folder, self.first)
+        for piece in found:
+            if piece.first == self.frames and piece.is_sound():
+                self.pieces.append(piece)
+            else:
+                piece.path.replace(piece.path.with_suffix(".damaged"))
+        if len(self.pieces) < len(found):
+            on_warning(f"{self.folder}: a damaged piece is set aside; its frames are made again")
+
+
+def _pieces(folder: Path, shot: int | None = None) -> list[Piece]:
+    """Of one shot, or of all, in order."""
+    begin = "*" if shot is None else f"{shot:08}-*"
+    return [Piece.named(path) for path in sorted(folder.glob(f"{begin}.npz"))]
 
 
 class Work:
@@ -181,8 +303,8 @@ class Work:
 
     It is named after `name` and `picture`, which is all that the frames depend on: plain values,
     and files by what they hold. `choices` are what the first run settled, for the next to keep to;
-    `None` before it. Frames are read and stored inside `held` only, for which another run is waited
-    for `patience` seconds. Any failure of the disk is an `EncodeError`.
+    `None` before it. Another run is waited for `patience` seconds. `on_warning` is told what the
+    user should know, a line each. Any failure of the disk is an `EncodeError`.
     """
 
     def __init__(
@@ -193,17 +315,15 @@ class Work:
         keep: bool = False,
         passes: int = 1,
         patience: float = 0.0,
+        on_warning: OnWarning = lambda message: None,
     ) -> None:
         text = json.dumps({"format": FORMAT, **picture}, sort_keys=True, default=identity)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         self._stem = f".{name[:_LONGEST_NAME]}.work-"
         self.folder = parent / (self._stem + digest)
         self.picture, self.keep = json.loads(text), keep
-        self.passes, self.patience = passes, patience
-        self.pieces: list[Piece] = []
+        self.passes, self.patience, self._on_warning = passes, patience, on_warning
         self._record = _read_record(self.folder)
-        self._open: _OpenPiece | None = None
-        self._closed = self._added = 0.0  # moments of time.monotonic
 
     @property
     def choices(self) -> Facts | None:
@@ -212,7 +332,7 @@ class Work:
     @property
     def frames(self) -> int:
         """Finished ones on disk: each counts once for every pass that it has been through."""
-        return self.pieces[-1].end if self.pieces else 0
+        return sum(piece.end - piece.first for piece in _pieces(self.folder))
 
     @property
     def whole_frames(self) -> int:
@@ -220,26 +340,50 @@ class Work:
         return self.frames // self.passes
 
     @contextmanager
-    def held(self, choices: Facts, environment: Facts) -> Iterator[list[str]]:
-        """Finds the finished pieces; gives what the user should know of them, a line each.
+    def shot(self, first: int) -> Iterator[StoredShot]:
+        """The shot that begins with frame `first`, which is this process's meanwhile.
 
-        On the way out an open piece is stored too; the folder is removed where it holds none, and
-        after success unless it is kept. Raises `OutputError` where the folder cannot be made or
-        another run is at work in it.
+        On the way out an open piece is stored too: without an exception it ends the shot.
         """
-        with self._locked():
+        with self._locked(f"{first:08}.lock"):
+            shot = StoredShot(self.folder, first, self._on_warning)
             try:
-                yield self._begin(choices, environment)
-            except BaseException as error:
+                yield shot
+            except BaseException:
                 with suppress(EncodeError, ValueError):  # as far as it can be
-                    self._close_piece()
+                    shot.close_piece()
+                raise
+            shot.close_piece(ends_shot=True)
+
+    def settle(self, choices: Facts, environment: Facts) -> None:
+        """Has the folder made and the choices kept to by all who will work on its shots."""
+        if self._record is None:
+            with self._locked(_LOCK):
+                self._write_record(choices, environment)
+        self._tell_of_changes(environment)
+
+    @contextmanager
+    def held(self, choices: Facts, environment: Facts) -> Iterator[None]:
+        """All of the render is this process's.
+
+        On the way out the folder is removed where it holds no piece, and after success unless it
+        is kept. Raises `OutputError` where the folder cannot be made or another run is at work.
+        """
+        with ExitStack() as unlocked, self._locked(_LOCK):
+            unlocked.callback(self._remove_if_empty)
+            try:
+                self._remove_unfinished()
+                self._write_record(choices, environment)
+                self._tell_of_changes(environment)
+                self._tell_of_other_work()
+                yield
+            except BaseException as error:
                 if self.frames:
                     error.add_note(f"the same command goes on after frame {self.whole_frames}")
                 raise
-            if self.keep:
-                self._close_piece()
-            else:
-                self._discard()
+            if not self.keep:
+                for piece in _pieces(self.folder):
+                    piece.path.unlink()
 
     def check_space(self, frames: int, pixels: int, beside: int = 0) -> None:
         """Raises `OutputError` where so many frames of so many pixels will not fit.
@@ -248,55 +392,26 @@ class Work:
         """
         total = frames * pixels * FRAME_BYTES
         states = (1 + total // PIECE_BYTES) * pixels * STATE_BYTES
-        stored = sum(piece.path.stat().st_size for piece in self.pieces)
+        stored = sum(piece.path.stat().st_size for piece in _pieces(self.folder))
         advice = (
             "name a larger disk's folder with --work-dir, or use a smaller --size or --no-resume"
         )
         check_space(self.folder, total + states - stored + beside, advice)
-
-    def images(self) -> Iterator[np.ndarray]:
-        """The finished frames, in order."""
-        return (image for piece in self.pieces for image in piece.images())
-
-    def add(self, image: np.ndarray, state: State) -> None:
-        """The next frame, (H, W, 3) in [0, 1], and the styler's state after it."""
-        with disk_errors(self.folder):
-            self._open = self._open or _OpenPiece(self.folder, self.frames)
-            self._open.add(image, state)
-        now = time.monotonic()
-        # After one more frame, which takes as long as this one, it would be too late.
-        late = now + (now - self._added) > self._closed + PIECE_SECONDS
-        self._added = now
-        if late or self._open.bytes >= PIECE_BYTES:
-            self._close_piece()
 
     def mark_unfinished(self, path: Path) -> None:
         """Has the next run remove the file or folder `path`, should this one be killed."""
         with disk_errors(self.folder):
             (self.folder / _UNFINISHED).write_bytes(os.fsencode(path.absolute()))
 
-    def _close_piece(self) -> None:
-        piece, self._open = self._open, None
-        if piece is None:
-            return
-        try:
-            with disk_errors(self.folder):
-                self.pieces += piece.commit()
-        finally:
-            piece.discard()
-        self._closed = time.monotonic()
-
-    def _discard(self) -> None:
-        if self._open is not None:
-            self._open.discard()
-        for piece in self.pieces:
-            piece.path.unlink()
+    def _remove_if_empty(self) -> None:
+        if not _pieces(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, name: str) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "lock")
+            lock = FileLock(self.folder / name)
             lock.acquire(timeout=self.patience)
         except Timeout:
             raise OutputError(
@@ -311,56 +426,45 @@ class Work:
             yield
         finally:
             lock.release()
-            # Asked of the disk: the pieces may not all have been found yet.
-            if not any(self.folder.glob("*.npz")):
-                shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _begin(self, choices: Facts, environment: Facts) -> list[str]:
-        with disk_errors(self.folder):
-            self._remove_unfinished()
-            if self._record is None:
+    def _write_record(self, choices: Facts, environment: Facts) -> None:
+        """Unless there is one."""
+        self._record = self._record or _read_record(self.folder)
+        if self._record is None:
+            settled = {"choices": choices, "environment": environment}
+            self._record = {"picture": self.picture, **settled}
+            with disk_errors(self.folder):
                 sync_folder(self.folder.parent)
-                settled = {"choices": choices, "environment": environment}
-                self._record = {"picture": self.picture, **settled}
                 write_synced(self.folder / _RECORD, json.dumps(self._record, indent=2))
-            damaged = self._find_pieces()
-        self._closed = self._added = time.monotonic()
-        changed = _differing(self._record["environment"], environment)
-        moved = f"{self.folder}: made with another {', '.join(changed)}: last bits may differ"
-        return [*self._other_work(), *damaged, *[moved] * bool(changed and self.pieces)]
-
-    def _find_pieces(self) -> list[str]:
-        while piece := Piece.at(_piece_path(self.folder, self.frames), self.frames):
-            self.pieces.append(piece)
-        found = [piece.path for piece in self.pieces]
-        useless = [path for path in self.folder.glob("*.npz") if path not in found]
-        for path in useless:
-            path.replace(path.with_suffix(".damaged"))
-        said = (
-            f"{self.folder}: a damaged piece is set aside; going on after frame {self.whole_frames}"
-        )
-        return [said] if useless else []
 
     def _remove_unfinished(self) -> None:
-        (self.folder / "piece.partial").unlink(missing_ok=True)
         note = self.folder / _UNFINISHED
-        if note.exists():
+        if not note.exists():
+            return
+        with disk_errors(self.folder):
             path = Path(os.fsdecode(note.read_bytes()))
             if "partial-" in path.name:  # and not what is left of a note cut off
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             note.unlink()
 
-    def _other_work(self) -> list[str]:
+    def _tell_of_changes(self, environment: Facts) -> None:
+        assert self._record is not None
+        changed = _differing(self._record["environment"], environment)
+        if changed and _pieces(self.folder):
+            self._on_warning(
+                f"{self.folder}: made with another {', '.join(changed)}: last bits may differ"
+            )
+
+    def _tell_of_other_work(self) -> None:
         """What else there is of the same result."""
         found = self.folder.parent.glob(f"{glob.escape(self._stem)}*/{_RECORD}")
-        others = [path.parent for path in found if path.parent != self.folder]
-        return [
-            f"{folder}: unfinished work with another {', '.join(differing)} stays there; "
-            "remove it if it is no longer wanted"
-            for folder in others
-            if (record := _read_record(folder))
-            and (differing := _differing(record["picture"], self.picture))
-        ]
+        for folder in [path.parent for path in found if path.parent != self.folder]:
+            record = _read_record(folder)
+            if record and (differing := _differing(record["picture"], self.picture)):
+                self._on_warning(
+                    f"{folder}: unfinished work with another {', '.join(differing)} stays there; "
+                    "remove it if it is no longer wanted"
+                )
 
 
 def _read_record(folder: Path) -> Facts | None:

@@ -44,7 +44,7 @@ from vidstyle.settings import (
 )
 
 if TYPE_CHECKING:
-    from vidstyle.batch.work import Executor
+    from vidstyle.batch.sharing import Executor
     from vidstyle.measure import Measurement
 
 _DEFAULT: dict[str, Any] = {
@@ -521,7 +521,11 @@ def batch(
     ] = None,
     workers: Annotated[
         int | None,
-        _whole("--workers", "Clips at a time; else one a GPU, or one for two cores.", "Machine"),
+        _whole(
+            "--workers",
+            "Clips, or parts of long ones, at a time; else one a GPU, or one for two cores.",
+            "Machine",
+        ),
     ] = None,
     dry_run: Annotated[
         bool,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 
@@ -41,12 +42,36 @@ class Frame:
         return float(self.pts * self.time_base)
 
     @property
+    def crc(self) -> int:
+        """Of the image's bytes."""
+        return crc32(self.image.data)
+
+    @property
     def height(self) -> int:
         return self.image.shape[0]
 
     @property
     def width(self) -> int:
         return self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames `first` to `end` - 1 of those that are read of a clip, between two cuts.
+
+    `pts` and `crc` are its first frame's: so it is known again by who has not read all before it.
+    `pts` of `None` says that all must be read.
+    """
+
+    number: int
+    first: int
+    end: int
+    pts: int | None
+    crc: int
+
+    @property
+    def frames(self) -> int:
+        return self.end - self.first
 
 
 @dataclass(frozen=True)

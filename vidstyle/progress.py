@@ -59,7 +59,7 @@ class _Bar:
     ) -> None:
         self.progress.stop()
 
-    def show(self, description: str, note: str, done: int, total: int | None) -> None:
+    def show(self, description: str, note: str, done: float, total: int | None) -> None:
         """On the bar, or from time to time as a line."""
         self.progress.update(
             self.task, description=description, note=note, completed=done, total=total
@@ -91,10 +91,10 @@ class ClipProgress(_Bar):
         super().__init__(quiet, verbose)
         self.look = look
         self.frames: int | None = None
-        self.done = 0
+        self.done = 0.0
         self.started: Started | None = None
         self.judged = False
-        self.pace: list[float] = []
+        self.pace: list[FrameDone] = []
 
     def __call__(self, event: Event) -> None:
         from vidstyle.optimize import Step
@@ -115,7 +115,7 @@ class ClipProgress(_Bar):
                     self.step(event, "first frame")
 
     def _started(self, event: Started) -> None:
-        self.frames = event.frames and event.frames * self.look.rounds
+        self.frames = event.frames
         self.started = event
         info, compute = event.info, event.compute
         frames = counted(event.frames, "frame") if event.frames else "frames not counted"
@@ -125,14 +125,12 @@ class ClipProgress(_Bar):
         )
 
     def _frame_done(self, event: FrameDone) -> None:
-        self.done += 1
-        self.pace = [*self.pace[-PACE:], event.seconds]
+        self.done = event.done
+        self.pace = [*self.pace[-PACE:], event]
         # Headers can promise too few frames: the bar follows what has come.
-        total = max(self.frames, self.done) if self.frames else None
-        passes = self.look.rounds
-        done = self.done // passes  # each frame takes its share in every pass
-        where = f"frame {done}/{total // passes}" if total else f"frame {done}"
-        rate, left = self._rate() / passes, self._left()
+        total = max(self.frames, int(self.done)) if self.frames else None
+        where = f"frame {int(self.done)}/{total}" if total else f"frame {int(self.done)}"
+        rate, left = self._rate(), self._left()
         parts = [where, f"{rate:.2f} frames/s" if rate else "", f"{duration(left)} left"]
         note = ", ".join(part for part in (parts if left else parts[:2]) if part)
         self.show(f"shot {event.shot + 1}", note, self.done, total)
@@ -141,7 +139,8 @@ class ClipProgress(_Bar):
     def _rate(self) -> float:
         if len(self.pace) < 2:
             return 0.0
-        return (len(self.pace) - 1) / max(self.pace[-1] - self.pace[0], 1e-9)
+        first, last = self.pace[0], self.pace[-1]
+        return (last.done - first.done) / max(last.seconds - first.seconds, 1e-9)
 
     def _left(self) -> float:
         """Seconds, 0 where nothing is left or known."""
@@ -149,7 +148,7 @@ class ClipProgress(_Bar):
         return max(0, self.frames - self.done) / rate if self.frames and rate else 0.0
 
     def _warn_if_long(self, left: float) -> None:
-        slow = len(self.pace) > 1 and self.pace[-1] - self.pace[0] > JUDGED_SECONDS
+        slow = self.pace[-1].seconds - self.pace[0].seconds > JUDGED_SECONDS
         if self.judged or not (slow or self.done > JUDGED_FRAMES):
             return
         self.judged = True

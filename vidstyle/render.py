@@ -7,9 +7,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
@@ -29,11 +30,12 @@ from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow, remember
-from vidstyle.frame import ClipInfo, Frame
+from vidstyle.frame import ClipInfo, Frame, Shot
 from vidstyle.images import check_image
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
+from vidstyle.options import RenderSettings
 from vidstyle.passes import OnFrame, Refiner, stylize_in_passes
 from vidstyle.settings import (
     ClipSettings,
@@ -51,6 +53,7 @@ from vidstyle.video import (
     check_not_source,
     check_output,
     check_picture_output,
+    list_shots,
     load_paintings,
     load_picture,
     save_picture,
@@ -80,12 +83,13 @@ class Resumed:
 class FrameDone:
     """Frame `index` (from 0) of shot `shot` was finished, `seconds` after the render began.
 
-    With several passes it is told of once for each.
+    With several passes it is told of once for each, and is that share of a frame `done`.
     """
 
     index: int
     shot: int
     seconds: float
+    done: float
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,14 @@ class Report:
     def as_dict(self) -> dict[str, object]:
         """Flat, without what is not known."""
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """Of some of a clip's shots; as in `Report`."""
+
+    frames_resumed: int
+    seconds: float
 
 
 def make_styler(
@@ -272,54 +284,134 @@ def stylize_video(
     Raises `RequestError` before any work, `DecodeError`, `EncodeError` or `DeviceMemoryError`
     (all `VidstyleError`) when the work fails.
     """
-    part, output = part or ClipSettings(), output or OutputSettings()
-    look, features = look or StyleSettings(), features or FeatureSettings()
-    compute, work = compute or ComputeSettings(), work or WorkSettings()
     begun = time.perf_counter()
-    styles = load_paintings(paintings)
-    target, sources = Path(target), [Path(path) for path in (clip, *paintings)]
-    folder = Path(work.folder or target.parent)
-    check_not_source(target, sources)
-    _warn(take_back(target), on_event)
-    check_output(target, output)
-    with memory_errors(), ClipReader(Path(clip), part) as reader:
-        picture = _picture(sources, part, look, features, compute)
-        stored = _stored(work, folder, target, picture, look.rounds)
-        compute = _settled(compute, stored)
-        styler = make_styler(styles, look, features, compute, on_event)
-        on_event(Started(reader.info, styler.compute, reader.expected_frames))
-        # The encoder's threads, too, are those of the first run.
-        part = replace(part, threads=compute.threads)
+    settings = RenderSettings(
+        part or ClipSettings(),
+        look or StyleSettings(),
+        features or FeatureSettings(),
+        compute or ComputeSettings(),
+        output or OutputSettings(),
+        work or WorkSettings(),
+    )
+    clip, target = Path(clip), Path(target)
+    with _ready(clip, paintings, target, settings, on_event) as ready:
+        reader, stored = ready.reader, ready.stored
+        on_event(Started(reader.info, ready.styler.compute, reader.expected_frames))
         with (
-            _held(stored, folder, styler, compute, reader, on_event) as resumable,
-            ClipWriter(target, reader.info, output, part) as writer,
+            _held(ready, on_event),
+            ClipWriter(target, reader.info, settings.output, ready.part) as writer,
+            _resumable(ready) as styler,
         ):
-            writer.comment = _comment(paintings, styler)
+            writer.comment = _comment(paintings, ready.styler)
             if stored is not None:
                 stored.mark_unfinished(writer.partial)
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
             resumed = stored.whole_frames if stored is not None else 0
-            frames = _stylized(
-                reader,
-                part,
-                folder,
-                resumable,
-                look,
-                lambda shot, index: on_event(FrameDone(index, shot, time.perf_counter() - begun)),
-            )
-            tally = _pass_frames(frames, writer, styler)
+            frames = _stylized(ready, styler, _counted(ready.look.rounds, begun, on_event))
+            tally = _pass_frames(frames, writer, ready.styler)
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
-        if reader.corrupt_packets:
-            _warn([f"{clip}: skipped {reader.corrupt_packets} broken packets"], on_event)
-        if reader.damaged_frames:
-            _warn(
-                [f"{clip}: {reader.damaged_frames} frames are damaged, mended as far as may be"],
-                on_event,
-            )
-    return _report(writer, reader, styler, tally, resumed, time.perf_counter() - begun)
+        _warn(_damage(reader), on_event)
+    return _report(writer, reader, ready.styler, tally, resumed, time.perf_counter() - begun)
+
+
+def find_shots(
+    clip: Path,
+    paintings: Paths,
+    target: Path,
+    settings: RenderSettings,
+    on_event: OnEvent = lambda event: None,
+) -> list[Shot]:
+    """The shots that `stylize_part` takes; all is checked and settled first that a render needs.
+
+    Raises as `stylize_video`, `ValueError` without `work.resume`.
+    """
+    with _ready(clip, paintings, target, settings, on_event) as ready:
+        ready.settle()
+        ready.check_space()
+        return list_shots(ready.reader)
+
+
+def stylize_part(
+    clip: Path,
+    paintings: Paths,
+    target: Path,
+    settings: RenderSettings,
+    shots: Sequence[Shot],
+    on_event: OnEvent = lambda event: None,
+) -> PartReport:
+    """Renders some neighbouring shots, for a `stylize_video` of the same to find them finished.
+
+    Other processes may be at the other shots. Raises as `find_shots`.
+    """
+    begun = time.perf_counter()
+    with _ready(clip, paintings, target, settings, on_event) as ready:
+        stored, look = ready.settle(), ready.look
+        count = sum(shot.frames for shot in shots)
+        on_event(Started(ready.reader.info, ready.styler.compute, count))
+        with Checkpointed(ready.styler, stored, shots[0].first) as styler:
+            frames = ready.reader.frames_of(shots)
+            on_frame = _counted(look.rounds, begun, on_event)
+            for _ in stylize_in_passes(
+                frames, styler, look.rounds, look.loop, ready.folder, on_frame
+            ):
+                pass
+    return PartReport(styler.given // look.rounds, time.perf_counter() - begun)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A render before its first frame: all is checked, loaded and settled."""
+
+    reader: ClipReader
+    styler: OptimizingStyler
+    part: ClipSettings  # with the threads that the first run settled
+    folder: Path
+    stored: Work | None
+
+    @property
+    def look(self) -> StyleSettings:
+        return self.styler.settings
+
+    @property
+    def choices(self) -> dict[str, object]:
+        return {"precision": self.styler.compute.precision, "threads": self.part.threads}
+
+    def settle(self) -> Work:
+        if self.stored is None:
+            raise ValueError("parts of a clip are joined from finished work: it must be stored")
+        self.stored.settle(self.choices, _environment(self.styler))
+        return self.stored
+
+    def check_space(self) -> None:
+        info, frames = self.reader.info, self.reader.expected_frames or 0
+        pixels = info.width * info.height
+        spool = self.look.spooled(frames) * pixels * FRAME_BYTES  # all of it may be one shot
+        if self.stored is not None:
+            self.stored.check_space(self.look.works(frames), pixels, spool)
+            return
+        advice = "use a smaller --size, a single pass or another folder with -o"
+        check_space(self.folder, spool, advice)
+
+
+@contextmanager
+def _ready(
+    clip: Path, paintings: Paths, target: Path, settings: RenderSettings, on_event: OnEvent
+) -> Iterator[_Ready]:
+    styles = load_paintings(paintings)
+    sources = [clip, *map(Path, paintings)]
+    folder = Path(settings.work.folder or target.parent)
+    check_not_source(target, sources)
+    _warn(take_back(target), on_event)
+    check_output(target, settings.output)
+    with memory_errors(), ClipReader(clip, settings.part) as reader:
+        stored = _stored(folder, target, sources, settings, on_event)
+        compute = _settled(settings.compute, stored)
+        styler = make_styler(styles, settings.look, settings.features, compute, on_event)
+        part = replace(settings.part, threads=compute.threads)
+        yield _Ready(reader, styler, part, folder, stored)
 
 
 def _comment(paintings: Paths, styler: OptimizingStyler) -> str:
@@ -339,34 +431,37 @@ def _file_name(path: object) -> str:
     return path.name
 
 
-def _picture(
-    sources: list[Path],
-    part: ClipSettings,
-    look: StyleSettings,
-    features: FeatureSettings,
-    compute: ComputeSettings,
-) -> dict[str, object]:
+def _picture(sources: list[Path], settings: RenderSettings) -> dict[str, object]:
     """All that the frames depend on."""
-    network = {f"features_{name}": value for name, value in asdict(features).items()}
-    device = str(choose_device(compute.device))
+    network = {f"features_{name}": value for name, value in asdict(settings.features).items()}
+    device = str(choose_device(settings.compute.device))
     return {
         "clip": sources[0],
         "paintings": sources[1:],
         "vidstyle": __version__,
-        **asdict(part),
-        **asdict(look),
+        **asdict(settings.part),
+        **asdict(settings.look),
         **network,
-        **asdict(compute),
+        **asdict(settings.compute),
         "device": device,
     }
 
 
 def _stored(
-    work: WorkSettings, folder: Path, target: Path, picture: dict[str, object], passes: int
+    folder: Path, target: Path, sources: list[Path], settings: RenderSettings, on_event: OnEvent
 ) -> Work | None:
+    work = settings.work
     if not work.resume:
         return None
-    return Work(folder, target.stem, picture, work.keep, passes, work.patience)
+    return Work(
+        folder,
+        target.stem,
+        _picture(sources, settings),
+        work.keep,
+        settings.look.rounds,
+        work.patience,
+        lambda message: on_event(Warned(message)),
+    )
 
 
 def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
@@ -377,28 +472,23 @@ def _settled(compute: ComputeSettings, stored: Work | None) -> ComputeSettings:
 
 
 @contextmanager
-def _held(
-    stored: Work | None,
-    folder: Path,
-    styler: OptimizingStyler,
-    compute: ComputeSettings,
-    reader: ClipReader,
-    on_event: OnEvent,
-) -> Iterator[Refiner]:
-    look, info, frames = styler.settings, reader.info, reader.expected_frames or 0
-    pixels = info.width * info.height
-    spool = look.spooled(frames) * pixels * FRAME_BYTES  # the whole clip may be one shot
+def _held(ready: _Ready, on_event: OnEvent) -> Iterator[None]:
+    stored = ready.stored
     if stored is None:
-        check_space(folder, spool, "use a smaller --size, a single pass or another folder with -o")
-        yield styler
+        ready.check_space()
+        yield
         return
-    choices = {"precision": styler.compute.precision, "threads": compute.threads}
-    with stored.held(choices, _environment(styler)) as warnings:
-        _warn(warnings, on_event)
-        stored.check_space(look.works(frames), pixels, spool)
+    with stored.held(ready.choices, _environment(ready.styler)):
+        ready.check_space()
         if stored.frames:
             on_event(Resumed(stored.whole_frames, stored.folder))
-        yield Checkpointed(styler, stored)
+        yield
+
+
+def _resumable(ready: _Ready) -> AbstractContextManager[Refiner]:
+    if ready.stored is None:
+        return nullcontext(ready.styler)
+    return Checkpointed(ready.styler, ready.stored)
 
 
 def _environment(styler: OptimizingStyler) -> dict[str, str]:
@@ -420,25 +510,21 @@ class _Tally:
 
 
 def _stylized(
-    reader: ClipReader,
-    part: ClipSettings,
-    folder: Path,
-    styler: Refiner,
-    look: StyleSettings,
-    on_frame: OnFrame,
+    ready: _Ready, styler: Refiner, on_frame: OnFrame
 ) -> Iterator[tuple[int, Frame, Frame]]:
     """(shot, frame, stylised frame); with several passes the clip is read a second time for them.
 
     So nothing but pictures has to wait on disk.
     """
+    reader, look = ready.reader, ready.look
     if look.rounds == 1:
         for shot, source, result in stylize_shots(split_shots(reader), styler):
             yield shot, source, result
             on_frame(shot, source.index)
         return
-    with ClipReader(reader.path, part) as ahead:
+    with ClipReader(reader.path, ready.part) as ahead:
         results = stylize_in_passes(
-            split_shots(ahead), styler, look.rounds, look.loop, folder, on_frame
+            split_shots(ahead), styler, look.rounds, look.loop, ready.folder, on_frame
         )
         for (shot, source), image in zip(split_shots(reader), results, strict=True):
             yield shot, source, replace(source, image=image)
@@ -454,6 +540,24 @@ def _pass_frames(
             tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
         tally.frames, tally.shots = result.index + 1, shot + 1
     return tally
+
+
+def _counted(passes: int, begun: float, on_event: OnEvent) -> OnFrame:
+    """Tells of every frame in every pass; `begun` is a moment of time.perf_counter."""
+    works = count(1)
+
+    def tell(shot: int, index: int) -> None:
+        on_event(FrameDone(index, shot, time.perf_counter() - begun, next(works) / passes))
+
+    return tell
+
+
+def _damage(reader: ClipReader) -> Iterator[str]:
+    if reader.corrupt_packets:
+        yield f"{reader.path}: skipped {reader.corrupt_packets} broken packets"
+    if reader.damaged_frames:
+        count = reader.damaged_frames
+        yield f"{reader.path}: {count} frames are damaged, mended as far as may be"
 
 
 def _warn(messages: Iterable[str], on_event: OnEvent) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.batch.made_jobs import Here, write_jobs
+from tests.batch.made_jobs import Here, outcomes, render_job, write_jobs
 from vidstyle.batch.jobs import Job, read_jobs
-from vidstyle.batch.ledger import FAILED, FINISHED, Outcome
-from vidstyle.batch.work import Said, render_job
+from vidstyle.batch.ledger import FAILED, FINISHED
+from vidstyle.batch.work import Said
 from vidstyle.errors import VidstyleError
 
 FIRST = '[[job]]\nclip = "shots/a.mp4"\nduration = 0.05\n'
@@ -26,7 +26,7 @@ def jobs(folder: Path, text: str) -> list[Job]:
 def made(folder: Path) -> Path:
     """A finished result."""
     (job,) = jobs(folder, FIRST)
-    assert [x.state for _, x in Here().run([job]) if isinstance(x, Outcome)] == [FINISHED]
+    assert [outcome.state for outcome in outcomes([job], Here())] == [FINISHED]
     return job.target
 
 
@@ -72,15 +72,15 @@ def test_another_picture_is_rendered(folder: Path, made: Path, more: str) -> Non
     else:
         text += more + "\n"
     (job,) = jobs(folder, text if "name" in more else text + ELSEWHERE)
-    assert render_job(job, lambda message: None).reason == "rendered"
+    assert render_job(job).reason == "rendered"
 
 
 def test_a_sequence_is_copied_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = jobs(folder, FIRST + 'name = "a.%04d.png"\n')
-    assert render_job(first, lambda message: None).state == FINISHED
+    assert render_job(first).state == FINISHED
     monkeypatch.setattr("vidstyle.render.stylize_video", None)
     (second,) = jobs(folder, FIRST + 'name = "b/%03d.png"\n')
-    outcome = render_job(second, lambda message: None)
+    outcome = render_job(second)
     assert outcome.state == FINISHED, outcome.reason
     pairs = zip(
         sorted(first.target.parent.glob("*.png")),

@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 
-from tests.batch.made_jobs import Here, write_jobs
+from tests.batch.made_jobs import Here, outcomes, write_jobs
 from tests.batch.test_local import _hear_signals
 from tests.conftest import Vidstyle
-from tests.video.made_clips import make_clip
+from tests.video.made_clips import make_clip, make_film
 from vidstyle.batch import cluster as ours
-from vidstyle.batch.cluster import RayExecutor, place, shared_cores
+from vidstyle.batch import sharing
+from vidstyle.batch.cluster import RayExecutor, place, room, shared_cores
 from vidstyle.batch.jobs import Job, read_jobs
 from vidstyle.batch.ledger import FAILED, FINISHED, Outcome
-from vidstyle.batch.work import Begun, Progress, Said
+from vidstyle.batch.sharing import carry_out
+from vidstyle.batch.work import Begun, Ended, Made, Progress, Said, Task
 
 ALL = '[[job]]\nclip = "shots/*.mp4"\n'
 LOST = "its worker was lost; begun again, from what is finished"
@@ -73,6 +75,13 @@ def test_cores_are_shared_so_that_all_workers_find_room(
     assert shared_cores(nodes, workers) == cores
 
 
+def test_room_is_what_runs_at_once() -> None:
+    assert room([{"CPU": 8}, {"CPU": 5}], 2) == 6
+    assert room([{"CPU": 64}, {"CPU": 16, "GPU": 4}], 2) == 4  # each needs a GPU
+    assert room([{"CPU": 64}, {"CPU": 6, "GPU": 4}], 2) == 3
+    assert room([{}], 1) == 0  # nodes are yet to come
+
+
 def test_a_task_asks_for_no_more_than_a_node_has() -> None:
     nodes: list[dict[str, float]] = [{"CPU": 64}, {"CPU": 8, "GPU": 2}]
     assert place(nodes, 4, "auto") == {"num_cpus": 4, "num_gpus": 1}
@@ -83,7 +92,8 @@ def test_a_task_asks_for_no_more_than_a_node_has() -> None:
 
 def test_a_node_with_another_version_says_so(folder: Path) -> None:
     (job, _) = read_jobs(write_jobs(folder, ALL)).jobs
-    outcome = serve(job, 0, None, 1, "0.0.7")
+    outcome = serve(Task(job), 0, None, 1, "0.0.7")
+    assert isinstance(outcome, Outcome)
     assert outcome.state == FAILED and "this batch is of 0.0.7; install the same" in outcome.reason
 
 
@@ -103,14 +113,14 @@ def test_an_address_needs_ray(vidstyle: Vidstyle, folder: Path) -> None:
 
 def made_here(jobs: list[Job]) -> list[bytes]:
     """What a plain run makes, removed again."""
-    assert len(list(Here().run(jobs))) == 2 * len(jobs)
+    assert len(outcomes(jobs, Here())) == len(jobs)
     results = [job.target.read_bytes() for job in jobs]
     for job in jobs:
         job.target.unlink()
     return results
 
 
-def hasty(job: Job, number: int, heard: Any, threads: int, version: str) -> Outcome:
+def hasty(task: Task, number: int, heard: Any, threads: int, version: str) -> Ended:
     """A worker that stores every frame, and says where it is."""
     import ray
 
@@ -118,7 +128,7 @@ def hasty(job: Job, number: int, heard: Any, threads: int, version: str) -> Outc
 
     checkpoint.PIECE_SECONDS = 0  # type: ignore[misc]
     heard.put((number, Said(f"{ray.get_runtime_context().get_node_id()} {os.getpid()}")))
-    return serve(job, number, heard, threads, version)
+    return serve(task, number, heard, threads, version)
 
 
 def test_a_killed_worker_costs_its_piece_only(
@@ -131,7 +141,8 @@ def test_a_killed_worker_costs_its_piece_only(
     jobs[1].clip.write_text("no film")
     monkeypatch.setattr(ours, "_serve", hasty)
     heard: dict[Job, list[Any]] = {job: [] for job in jobs}
-    for job, message in RayExecutor("local", workers=1).run(jobs):
+    for task, message in carry_out(jobs, RayExecutor("local", workers=1)):
+        job = task.job
         heard[job].append(message)
         third = isinstance(message, Progress) and message.frame == 3
         if third and Begun(2) not in heard[job]:
@@ -179,7 +190,8 @@ def test_a_killed_worker_and_a_killed_node_cost_their_pieces_only(
     monkeypatch.setattr(ours, "_serve", hasty)
     (other,) = cluster.worker_nodes
     heard: dict[Job, list[Any]] = {job: [] for job in jobs}
-    for job, message in RayExecutor(cluster.address).run(jobs):
+    for task, message in carry_out(jobs, RayExecutor(cluster.address)):
+        job = task.job
         heard[job].append(message)
         third = isinstance(message, Progress) and message.frame == 3
         if third and Begun(2) not in heard[job]:
@@ -193,6 +205,31 @@ def test_a_killed_worker_and_a_killed_node_cost_their_pieces_only(
         check_gone_on(messages)
     assert [job.target.read_bytes() for job in jobs] == expected
     assert sorted(os.listdir(folder / "night")) == ["a-wave.mp4", "b-wave.mp4"]
+
+
+@pytest.mark.slow
+def test_a_film_is_shared_by_nodes_of_which_one_is_lost(
+    cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "PART", 2)
+    other = cluster.add_node(num_cpus=1)
+    make_film(folder / "film.mkv", 8, 6, 6)
+    jobs = read_jobs(write_jobs(folder, '[[job]]\nclip = "film.mkv"\n')).jobs
+    expected = made_here(jobs)
+    monkeypatch.setattr(ours, "_serve", hasty)
+    at, ends = dict[Task, str](), list[Any]()
+    for task, message in carry_out(jobs, RayExecutor(cluster.address)):
+        if isinstance(message, Said) and message.message.startswith(other.node_id):
+            at[task] = other.node_id
+        third = isinstance(message, Progress) and message.frame == 3
+        if third and task.shots and task in at and other in cluster.worker_nodes:
+            cluster.remove_node(other, allow_graceful=False)
+        ends += [message] * isinstance(message, Made | Outcome)
+    assert other not in cluster.worker_nodes, "the other node never had a part"
+    assert [isinstance(end, Made) for end in ends] == [True] * 3 + [False]
+    assert (ends[-1].state, ends[-1].attempts) == (FINISHED, 2)
+    assert [job.target.read_bytes() for job in jobs] == expected
+    assert os.listdir(folder / "night") == ["film-wave.mkv"]
 
 
 @pytest.mark.slow

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 import vidstyle as v
-from tests.batch.made_jobs import write_jobs
+from tests.batch.made_jobs import outcomes, write_jobs
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_clip
 from vidstyle.batch import local
 from vidstyle.batch.jobs import read_jobs
 from vidstyle.batch.ledger import FAILED, FINISHED, Outcome
 from vidstyle.batch.local import LocalExecutor
+from vidstyle.batch.sharing import carry_out
 from vidstyle.batch.work import Begun, Progress, Said
 
 LOOK = v.StyleSettings(steps=1, first_steps=1)
@@ -69,11 +70,11 @@ def test_a_killed_worker_costs_its_piece_only(
     compute = v.ComputeSettings(precision="fp32", threads=1)
     v.stylize_video(job_file.jobs[0].clip, [folder / "wave.png"], plain, look=LOOK, compute=compute)
     heard: dict[str, list[object]] = {"a-wave.mp4": [], "b-wave.mp4": []}
-    for job, message in LocalExecutor(1).run(job_file.jobs):
-        events = heard[job.target.name]
+    for task, message in carry_out(job_file.jobs, LocalExecutor(1)):
+        events = heard[task.job.target.name]
         events.append(message)
         third = isinstance(message, Progress) and message.frame == 3
-        if third and job is job_file.jobs[0] and Begun(2) not in events:
+        if third and task.job is job_file.jobs[0] and Begun(2) not in events:
             (worker,) = multiprocessing.active_children()
             os.kill(worker.pid or 0, signal.SIGKILL)
     first = heard["a-wave.mp4"]
@@ -81,8 +82,8 @@ def test_a_killed_worker_costs_its_piece_only(
     assert said[0].startswith("its worker was ended by SIGKILL (out of memory?); begun again")
     assert said[1].startswith("going on after frame ")
     assert int(said[1].split()[-1]) >= 2
-    outcomes = {name: events[-1] for name, events in heard.items()}
-    made = {name: (x.state, x.attempts) for name, x in outcomes.items() if isinstance(x, Outcome)}
+    ends = {name: events[-1] for name, events in heard.items()}
+    made = {name: (x.state, x.attempts) for name, x in ends.items() if isinstance(x, Outcome)}
     assert made == {"a-wave.mp4": (FINISHED, 2), "b-wave.mp4": (FINISHED, 1)}
     assert job_file.jobs[0].target.read_bytes() == plain.read_bytes()
     assert sorted(os.listdir(folder / "night")) == ["a-wave.mp4", "b-wave.mp4"]
@@ -99,8 +100,9 @@ def test_a_job_that_kills_its_workers_is_given_up(
 ) -> None:
     monkeypatch.setattr(local, "_serve", deadly)
     job_file = read_jobs(write_jobs(folder, '[[job]]\nclip = "shots/a.mp4"\n'))
-    outcomes = [x for _, x in LocalExecutor(1).run(job_file.jobs) if isinstance(x, Outcome)]
-    assert outcomes == [Outcome(FAILED, "its worker ended with status 9, 2 times", attempts=2)]
+    assert outcomes(job_file.jobs, LocalExecutor(1)) == [
+        Outcome(FAILED, "its worker ended with status 9, 2 times", attempts=2)
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")

@@ -13,6 +13,7 @@ from vidstyle.batch.jobs import JobFile, read_jobs
 from vidstyle.batch.ledger import Ledger, Outcome
 from vidstyle.batch.plan import Planned, Totals, plan
 from vidstyle.batch.run import run_batch
+from vidstyle.batch.sharing import PART
 
 ALL = '[[job]]\nclip = "shots/*.mp4"\n'
 
@@ -58,8 +59,13 @@ def test_totals(folder: Path) -> None:
         totals.add(Planned(job, "new", 10, 10, frames, seconds))
     assert (totals.frames, totals.largest) == (60, [76800, 51000])
     assert totals.work_seconds == 8.0  # the longest: half of all would be 7
+    totals.add(Planned(job, "new", 10, 10, 2 * PART + 1, 10.0))
+    assert (totals.work_seconds, totals.any_shared) == (12.0, True)  # a long clip is all workers'
     totals.add(Planned(job, "changed", 10, 10, 1, None))
     assert totals.work_seconds is None
+    alone = Totals(workers=1)
+    alone.add(Planned(job, "new", 10, 10, 2 * PART + 1, 10.0))
+    assert (alone.work_seconds, alone.any_shared) == (10.0, False)
 
 
 def test_it_is_printed(vidstyle: Vidstyle, folder: Path) -> None:

@@ -43,7 +43,7 @@ def measured(folder: Path) -> bool:
 
 
 def both_at_work(folder: Path) -> bool:
-    return len(list(folder.glob("jobs/.*.work-*/piece.partial"))) == 2
+    return len(list(folder.glob("jobs/.*.work-*/[0-9]*.partial"))) == 2
 
 
 def wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:

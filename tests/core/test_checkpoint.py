@@ -75,10 +75,11 @@ def render(
     environment: dict[str, str] = HERE,
 ) -> tuple[list[np.ndarray], int, list[str]]:
     """Ten frames in shots of four; stopped before frame `until`. Results, frames made, warnings."""
-    work, adder, results = Work(folder, "a", picture, keep), Adder(), []
+    warnings: list[str] = []
+    work = Work(folder, "a", picture, keep, on_warning=warnings.append)
+    adder, results = Adder(), []
     try:
-        with work.held({"threads": 2}, environment) as warnings:
-            styler = Checkpointed(adder, work)
+        with work.held({"threads": 2}, environment), Checkpointed(adder, work) as styler:
             for index, image in enumerate(images(until)):
                 if index % 4 == 0:
                     styler.start_shot()
@@ -91,8 +92,10 @@ def render(
     return results, adder.made, warnings
 
 
-def stored(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob(".a.work-*/*.npz"))
+def stored(folder: Path) -> list[tuple[int, int, int]]:
+    """Each piece's shot, and from where to where it goes."""
+    pieces = [checkpoint.Piece.named(path) for path in folder.glob(".a.work-*/*.npz")]
+    return sorted((piece.shot, piece.first, piece.end) for piece in pieces)
 
 
 @pytest.mark.parametrize("until", range(1, 10))
@@ -108,14 +111,27 @@ def test_it_goes_on_to_the_same_frames(tmp_path: Path, clock: list[float], until
 
 
 @pytest.mark.parametrize(
-    ("seconds", "pieces"), [(25, [0, 2, 4, 6, 8]), (8, [0, 7]), (70, list(range(9)))]
+    ("seconds", "pieces"),
+    [
+        (25, [(0, 0, 2), (0, 2, 4), (4, 0, 2), (4, 2, 4), (8, 0, 1)]),
+        (18, [(0, 0, 3), (0, 3, 4), (4, 0, 3), (4, 3, 4), (8, 0, 1)]),
+        (8, [(0, 0, 4), (4, 0, 4), (8, 0, 1)]),
+        (70, [*((0, n, n + 1) for n in range(4)), *((4, n, n + 1) for n in range(4)), (8, 0, 1)]),
+    ],
 )
-def test_pieces_hold_a_minute_of_work(
-    tmp_path: Path, clock: list[float], seconds: float, pieces: list[int]
+def test_pieces_hold_a_minute_of_work_on_one_shot(
+    tmp_path: Path, clock: list[float], seconds: float, pieces: list[tuple[int, int, int]]
 ) -> None:
     """Another frame would have been too much; slower frames are a piece each."""
     render(tmp_path, clock, until=9, seconds=seconds)
-    assert stored(tmp_path) == [f"{first:08}.npz" for first in pieces]
+    assert stored(tmp_path) == pieces
+
+
+def test_a_shot_s_end_needs_no_state(tmp_path: Path, clock: list[float]) -> None:
+    """A state is as large as a second of frames."""
+    render(tmp_path, clock, until=9, seconds=18)
+    states = [piece.state() for piece in checkpoint._pieces(next(tmp_path.iterdir()))]
+    assert [bool(state) for state in states] == [True, False, True, False, True]
 
 
 def test_pieces_are_bounded_in_size(
@@ -123,18 +139,18 @@ def test_pieces_are_bounded_in_size(
 ) -> None:
     monkeypatch.setattr(checkpoint, "PIECE_BYTES", 3 * 4 * 6 * 6)
     render(tmp_path, clock, until=9, seconds=0)
-    assert stored(tmp_path) == ["00000000.npz", "00000003.npz", "00000006.npz"]
+    assert stored(tmp_path) == [(0, 0, 3), (0, 3, 4), (4, 0, 3), (4, 3, 4), (8, 0, 1)]
 
 
 def test_a_killed_run_loses_the_open_piece_only(tmp_path: Path, clock: list[float]) -> None:
     """What a kill leaves: pieces under their names, one under another, the encoder's file."""
     render(tmp_path, clock, until=6)
     (folder,) = tmp_path.iterdir()
-    (folder / "piece.partial").write_bytes(b"half a zip")
+    (folder / "00000004.partial").write_bytes(b"half a zip")
     hidden = tmp_path / ".a.partial-1.mp4"
     hidden.touch()
     (folder / "unfinished").write_text(str(hidden))
-    (folder / "00000004.npz").unlink()
+    (folder / "00000004-00000000-00000002.npz").unlink()
     results, made, warnings = render(tmp_path, clock)
     assert (made, warnings) == (6, [])
     assert np.array_equal(results, render(tmp_path, clock)[0])
@@ -146,9 +162,9 @@ def test_a_name_that_is_no_text_is_remembered(tmp_path: Path) -> None:
     hidden = tmp_path / os.fsdecode(b"caf\xe9.partial-1")
     hidden.touch()
     work = Work(tmp_path, "a", PICTURE, keep=True)
-    with work.held({}, {}):
+    with work.held({}, {}), work.shot(0) as shot:
         work.mark_unfinished(hidden)
-        work.add(images(1)[0], {})
+        shot.add(images(1)[0], {})
     with Work(tmp_path, "a", PICTURE).held({}, {}):
         assert not hidden.exists()
 
@@ -159,14 +175,14 @@ def test_a_damaged_piece_is_said_and_made_anew(
 ) -> None:
     undisturbed, _, _ = render(tmp_path, clock)
     render(tmp_path, clock, until=9)
-    (piece,) = tmp_path.glob(".a.work-*/00000004.npz")
+    (piece,) = tmp_path.glob(".a.work-*/00000004-00000000-*.npz")
     whole = piece.read_bytes()
     flipped = bytearray(whole)
     flipped[200] ^= 4  # inside the first frame's levels
     piece.write_bytes({"flip": flipped, "cut": whole[:-30], "empty": b""}[damage])
     results, made, (warning,) = render(tmp_path, clock)
-    assert made == 6 and np.array_equal(results, undisturbed)
-    assert warning.endswith("a damaged piece is set aside; going on after frame 4")
+    assert made == 5 and np.array_equal(results, undisturbed)  # all of its shot, and the last one
+    assert warning.endswith("a damaged piece is set aside; its frames are made again")
 
 
 def test_an_interrupted_search_loses_nothing(
@@ -179,7 +195,7 @@ def test_an_interrupted_search_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.Piece, "at", interrupt)
+        patch.setattr(checkpoint.Piece, "is_sound", interrupt)
         render(tmp_path, clock)
     assert render(tmp_path, clock)[1] == 4
 
@@ -233,8 +249,8 @@ def test_kept_work_makes_nothing_anew(tmp_path: Path, clock: list[float]) -> Non
 
 def test_two_runs_at_once(tmp_path: Path) -> None:
     first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE)
-    with first.held({}, {}):
-        first.add(images(1)[0], {})
+    with first.held({}, {}), first.shot(0) as shot:
+        shot.add(images(1)[0], {})
         with pytest.raises(OutputError, match="another run is at work"), second.held({}, {}):
             pass
         assert first.folder.exists()
@@ -249,8 +265,8 @@ def test_another_run_is_waited_for(tmp_path: Path) -> None:
             return second.frames
 
     with ThreadPoolExecutor(1) as threads:
-        with pytest.raises(KeyboardInterrupt), first.held({}, {}):
-            first.add(images(1)[0], {})
+        with pytest.raises(KeyboardInterrupt), first.held({}, {}), first.shot(0) as shot:
+            shot.add(images(1)[0], {})
             found = threads.submit(wait)
             time.sleep(0.1)
             raise KeyboardInterrupt
@@ -288,13 +304,57 @@ def test_a_disk_that_fills_up(
     with (
         pytest.raises(EncodeError, match="the disk is full; free some space") as caught,
         work.held({"threads": 2}, HERE),
+        Checkpointed(Adder(), work) as styler,
     ):
-        styler = Checkpointed(Adder(), work)
+        styler.start_shot()
         for index, image in enumerate(images(6)):
             clock[0] += 25
             if index == 5:
                 monkeypatch.setattr(np.lib.format, "write_array", full)
             styler.next_frame(image)
     assert caught.value.__notes__ == ["the same command goes on after frame 4"]
-    assert stored(tmp_path) == ["00000000.npz", "00000002.npz"]
+    assert stored(tmp_path) == [(0, 0, 2), (0, 2, 4)]
     assert list(tmp_path.glob(".a.work-*/*partial*")) == []
+
+
+def one_shot(folder: Path, first: int, frames: int = 4) -> int:
+    """A process of its own at the shot that begins there; how many frames it was given."""
+    work = Work(folder, "a", PICTURE)
+    work.settle({"threads": 2}, HERE)
+    with Checkpointed(Adder(), work, first) as styler:
+        styler.start_shot()
+        for image in images(10)[first : first + frames]:
+            styler.next_frame(image)
+    return styler.given
+
+
+def test_shots_are_made_apart_in_any_order(tmp_path: Path, clock: list[float]) -> None:
+    """By other processes, one of which was stopped; a whole render makes what is missing."""
+    undisturbed, _, _ = render(tmp_path / "other", clock)
+    assert one_shot(tmp_path, 4) == 0
+    assert one_shot(tmp_path, 4) == 4
+    assert stored(tmp_path) == [(4, 0, 4)]
+    results, made, _ = render(tmp_path, clock)
+    assert np.array_equal(results, undisturbed) and made == 6
+    render(tmp_path, clock, until=6)
+    assert one_shot(tmp_path, 4) == 2
+    assert render(tmp_path, clock)[1] == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "other"]
+
+
+def test_a_shot_is_one_process_s_at_a_time(tmp_path: Path) -> None:
+    first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE)
+    taken = pytest.raises(OutputError, match="another run is at work")
+    with first.shot(0), second.shot(4), taken, second.shot(0):
+        pass
+    with second.shot(0):
+        pass
+
+
+@pytest.mark.parametrize("frames", [3, 5])
+def test_another_length_of_a_finished_shot_is_no_silent_mixture(
+    tmp_path: Path, clock: list[float], frames: int
+) -> None:
+    one_shot(tmp_path, 0)
+    with pytest.raises(OutputError, match="a shot of another length than is found now; remove it"):
+        one_shot(tmp_path, 0, frames)

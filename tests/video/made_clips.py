@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from vidstyle.frame import ClipInfo, ColourTags, Frame
+from vidstyle.settings import ClipSettings
+from vidstyle.video import ClipReader, ClipWriter
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 
@@ -119,6 +121,20 @@ def make_clip(
             frame.pts, frame.time_base = moment, time_base
             clip.mux(video.encode(frame))
         clip.mux(video.encode(None))
+    return path
+
+
+def make_film(path: Path, *shots: int) -> Path:
+    """A clip of 64×48 with sound: shots of so many frames, each moving over a ground of its own."""
+    voiced = make_clip(path.with_name("voiced.mkv"), sum(shots), sound=("aac",), click=0.1)
+    grounds = [texture(1 + shot, 64 + max(shots), 60)[:48] for shot in range(len(shots))]
+    views = [
+        grounds[shot][:, n : n + 64] for shot, frames in enumerate(shots) for n in range(frames)
+    ]
+    with ClipReader(voiced) as reader, ClipWriter(path, reader.info, clip=ClipSettings()) as out:
+        for view, frame in zip(views, reader, strict=True):
+            out.write(replace(frame, image=np.ascontiguousarray(view)))
+    voiced.unlink()
     return path
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from av.stream import Disposition
 
 from tests.video.made_clips import grey_frame, make_clip, real_clip
-from vidstyle.errors import InputError
+from tests.video.test_interlace import interlaced
+from vidstyle.errors import DecodeError, InputError
+from vidstyle.frame import Frame, Shot
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, probe
 
@@ -269,3 +272,86 @@ def test_hidden_colour_under_alpha_does_not_show() -> None:
     (frame, *_) = read(path)
     assert probe(path).pix_fmt == "yuva420p"
     assert (frame.image.max(axis=2) < 0.02).mean() > 0.95
+
+
+def cut_at(frames: list[Frame], *firsts: int) -> list[Shot]:
+    """As `list_shots` gives them."""
+    ends = [*firsts[1:], len(frames)]
+    return [
+        Shot(number, first, end, frames[first].pts, frames[first].crc)
+        for number, (first, end) in enumerate(zip(firsts, ends, strict=True))
+    ]
+
+
+def check_same(clip: Path, shots: list[Shot], whole: list[Frame], **settings: object) -> int:
+    """Picture by picture and time by time; how many packets were decoded."""
+    with ClipReader(clip, ClipSettings(**settings)) as reader:
+        decode, packets = reader._decode_packet, []
+        reader._decode_packet = lambda packet: packets.append(packet) or decode(packet)  # type: ignore[method-assign,func-returns-value]
+        found = list(reader.frames_of(shots))
+    expected = [(shot.number, whole[n]) for shot in shots for n in range(shot.first, shot.end)]
+    for (number, frame), (shot, same) in zip(found, expected, strict=True):
+        assert (number, frame.index, frame.pts) == (shot, same.index, same.pts)
+        assert frame.image.tobytes() == same.image.tobytes()
+    return len(packets)
+
+
+READ_THROUGH = (".avi", ".ts")  # no times, or seeks that land too late
+
+
+@pytest.mark.parametrize("first", [40, 48, 51, 71])
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi", ".ts"])
+def test_shots_are_found_without_reading_all_before(
+    tmp_path: Path, ending: str, first: int
+) -> None:
+    """At a keyframe, every twelfth here, and between two; with a part of the clip as well."""
+    clip = make_clip(tmp_path / f"a{ending}", 75, sound=("aac",))
+    for settings in ({}, {"start": 0.4, "size": 32}):
+        whole = read(clip, **settings)
+        place = first - (10 if settings else 0)
+        shots = cut_at(whole, 0, place, place + 2)
+        decoded = check_same(clip, shots[1:2], whole, **settings)
+        # What a keyframe and the decoder's own delay cost, and the clip's first frame before.
+        assert decoded < 45 or ending in READ_THROUGH
+
+
+@pytest.mark.parametrize("kind", ["variable", "raw", "gif", "sequence", "joined", "repeated"])
+def test_shots_of_odd_clips_are_the_same_frames(tmp_path: Path, kind: str) -> None:
+    settings: dict[str, object] = {}
+    if kind == "variable":
+        pts = [0, 1001, 2002, 5005, 5500, *range(9009, 60000, 1001)]
+        clip = make_clip(tmp_path / "a.mp4", len(pts), pts=pts, time_base=Fraction(1, 30000))
+    elif kind == "sequence":
+        clip, settings = tmp_path / "a.%04d.png", {"fps": Fraction(24)}
+        for number in range(30):
+            grey_frame(40 + 4 * number, (64, 48), "rgb24").to_image().save(str(clip) % (7 + number))
+    elif kind in ("joined", "repeated"):  # of two recordings, whose clock starts over
+        parts = [make_clip(tmp_path / f"{n}.ts", 15 + n) for n in range(2)]
+        times = 3 if kind == "repeated" else 1
+        clip = tmp_path / "a.ts"
+        clip.write_bytes(b"".join(part.read_bytes() for part in parts) * times)
+    else:
+        codec, pix_fmt = {"raw": ("libx264", "yuv420p"), "gif": ("gif", "rgb8")}[kind]
+        ending = {"raw": ".h264", "gif": ".gif"}[kind]
+        clip = make_clip(tmp_path / f"a{ending}", 30, codec=codec, pix_fmt=pix_fmt)
+    whole = read(clip, **settings)
+    assert len(whole) >= 30
+    check_same(clip, cut_at(whole, 0, 20, 25)[1:], whole, **settings)
+
+
+def test_interlaced_shots_are_the_same_frames(tmp_path: Path) -> None:
+    """The first of them is woven with a field of the frame before."""
+    clip = interlaced(tmp_path / "a.mp4", 60)  # with a keyframe in every fourth
+    whole = read(clip)
+    assert check_same(clip, cut_at(whole, 0, 48)[1:], whole) < 50
+
+
+def test_a_shot_that_is_not_there_is_looked_for_by_counting(tmp_path: Path) -> None:
+    """As where a damaged file's seeks land elsewhere; and where it has become shorter."""
+    clip = make_clip(tmp_path / "a.mp4", 50)
+    whole = read(clip)
+    (_, shot) = cut_at(whole, 0, 30)
+    for wrong in ({"crc": 1}, {"pts": whole[7].pts}, {"pts": None}, {"pts": 10**9}):
+        assert check_same(clip, [replace(shot, **wrong)], whole) > 40
+    with ClipReader(clip) as reader, pytest.raises(DecodeError, match="frame 50 did not come"):
+        list(reader.frames_of([replace(shot, end=51)]))

@@ -1,4 +1,4 @@
-"""A Ray cluster's workers: Ray places the jobs, and begins those of lost workers again."""
+"""A Ray cluster's workers: Ray places the tasks, and begins those of lost workers again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import signal
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from vidstyle import __version__
-from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FAILED, Outcome
-from vidstyle.batch.work import ATTEMPTS, Begun, Message, lost_worker, render_job
+from vidstyle.batch.sharing import Todo
+from vidstyle.batch.work import ATTEMPTS, Begun, Ended, Message, Task, lost_worker, work_on
 from vidstyle.errors import InputError, SettingsError
 
 _POLL: Final = 0.2  # seconds between looks at what the workers say
@@ -33,10 +33,10 @@ Resources = Mapping[str, float]  # of a node, by Ray's names
 
 
 class RayExecutor:
-    """A task a job, with a GPU each where the cluster has some, and as many cores as threads.
+    """Each task with a GPU where the cluster has some, and with as many cores as threads.
 
     `address` is as Ray has it: "auto" is the cluster that this machine is in, `None` the same or
-    else a new one of this machine alone. `workers` is the most jobs at a time; without it all that
+    else a new one of this machine alone. `workers` is the most tasks at a time; without it all that
     find room. Files must have the same names on every node. Raises `SettingsError` without Ray.
     """
 
@@ -44,28 +44,37 @@ class RayExecutor:
         self.address, self.workers = address, workers
         self._ray = _load_ray()
 
-    def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Message]]:
+    def run(self, todo: Todo) -> Generator[tuple[Task, Message]]:
         """Raises `InputError` where there is no such cluster."""
-        if not jobs:
+        if not todo:
             return
         with _connected(self._ray, self.address):
             try:
-                yield from _Cluster(self._ray, jobs, self.workers).direct()
+                yield from _Cluster(self._ray, todo, self.workers).direct()
             except SystemError as error:  # what a signal raised while Ray was waiting
                 raise error.__cause__ or error from None
 
 
 def shared_cores(nodes: Sequence[Resources], workers: int | None) -> int:
     """How many each of `workers` can have, all at once; of one a GPU, or one for two cores."""
-    hosts = [node for node in nodes if node.get("GPU")] or nodes
-    cores = [int(node.get("CPU", 0)) for node in hosts]
-    gpus = [int(node.get("GPU", 0)) for node in hosts]
-    places = [gpu or count for gpu, count in zip(gpus, cores, strict=True)]
-    wanted = workers or sum(gpus) or sum(max(min(count, 1), count // 2) for count in cores)
-    for share in range(max(cores), 1, -1):
-        if sum(map(min, places, (count // share for count in cores))) >= wanted:
+    hosts = _hosts(nodes)
+    gpus = sum(gpu for gpu, _ in hosts)
+    wanted = workers or gpus or sum(max(min(cores, 1), cores // 2) for _, cores in hosts)
+    for share in range(max(cores for _, cores in hosts), 1, -1):
+        if room(nodes, share) >= wanted:
             return share
     return 1
+
+
+def room(nodes: Sequence[Resources], share: int) -> int:
+    """Tasks that find a place at once, each with a GPU where there are some, and `share` cores."""
+    return sum(min(gpus or cores, cores // share) for gpus, cores in _hosts(nodes))
+
+
+def _hosts(nodes: Sequence[Resources]) -> list[tuple[int, int]]:
+    """GPUs and cores of each node that gets tasks."""
+    hosts = [node for node in nodes if node.get("GPU")] or nodes
+    return [(int(node.get("GPU", 0)), int(node.get("CPU", 0))) for node in hosts]
 
 
 def place(nodes: Sequence[Resources], threads: int, device: str) -> dict[str, int]:
@@ -76,77 +85,90 @@ def place(nodes: Sequence[Resources], threads: int, device: str) -> dict[str, in
 
 
 class _Cluster:
-    """The tasks of a batch, and what their workers say."""
+    """What Ray is asked for, and what its workers say."""
 
-    def __init__(self, ray: ModuleType, jobs: Sequence[Job], workers: int | None) -> None:
-        self._ray, self._jobs = ray, jobs
-        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._share = shared_cores(self._nodes, workers)
+    def __init__(self, ray: ModuleType, todo: Todo, workers: int | None) -> None:
+        self._ray, self._todo, self._workers = ray, todo, workers
+        self._share = shared_cores(self._nodes(), workers)
         self._serve = ray.remote(max_retries=ATTEMPTS - 1)(_serve)
-        self._room = workers or len(jobs)
-        self._waiting = deque(range(len(jobs)))
-        self._tasks: dict[Any, int] = {}
+        self._tasks: list[Task] = []
+        self._running: dict[Any, int] = {}  # numbers in that list, by what Ray gave for them
         self._begun: Counter[int] = Counter()
+        self._unwanted: set[int] = set()
         self._heard = _mailbox(ray)
 
-    def direct(self) -> Generator[tuple[Job, Message]]:
+    def direct(self) -> Generator[tuple[Task, Message]]:
         try:
-            while self._waiting or self._tasks:
-                while self._waiting and len(self._tasks) < self._room:
-                    number = self._waiting.popleft()
-                    self._tasks[self._submit(number)] = number
-                ended, _ = self._ray.wait(list(self._tasks), timeout=_POLL)
+            while self._todo or self._running:
+                self._submit()
+                ended, _ = self._ray.wait(list(self._running), timeout=_POLL)
                 yield from self._messages()
-                for task in ended:
-                    yield from self._last_words(task)
+                for reference in ended:
+                    yield from self._last_words(reference)
+                self._cancel_unwanted()
         finally:
             self._cancel()
 
-    def _submit(self, number: int) -> Any:
-        job = self._jobs[number]
-        threads = job.settings.compute.threads or self._share
-        task = self._serve.options(**place(self._nodes, threads, job.settings.compute.device))
-        return task.remote(job, number, self._heard, threads, __version__)
+    def _nodes(self) -> list[Resources]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def _messages(self) -> Iterator[tuple[Job, Message]]:
-        running = set(self._tasks.values())
+    def _submit(self) -> None:
+        """As many again wait as find room: for nodes that join, and what starts some if any do."""
+        nodes = self._nodes()
+        places = self._workers or max(1, room(nodes, self._share))
+        while self._todo and len(self._running) < (self._workers or 2 * places):
+            task, number = self._todo.take(places), len(self._tasks)
+            compute = task.job.settings.compute
+            threads = compute.threads or self._share
+            serve = self._serve.options(**place(nodes, threads, compute.device))
+            reference = serve.remote(task, number, self._heard, threads, __version__)
+            self._tasks.append(task)
+            self._running[reference] = number
+
+    def _messages(self) -> Iterator[tuple[Task, Message]]:
+        running = set(self._running.values())
         for number, message in self._heard.get_nowait_batch(self._heard.qsize()):
-            job = self._jobs[number]
+            task = self._tasks[number]
             if isinstance(message, Begun):
                 self._begun[number] += 1
                 if self._begun[number] > 1:
-                    yield job, lost_worker(_LOST, 1)
-                yield job, Begun(self._begun[number])
+                    yield task, lost_worker(_LOST, 1)
+                yield task, Begun(self._begun[number])
             elif number in running:  # and not a worker that was given up, but lives
-                yield job, message
+                yield task, message
 
-    def _last_words(self, task: Any) -> Iterator[tuple[Job, Message]]:
-        number = self._tasks.pop(task)
+    def _last_words(self, reference: Any) -> Iterator[tuple[Task, Message]]:
+        number = self._running.pop(reference)
         if not self._begun[number]:  # its worker was lost, or no good, before it could say so
-            yield self._jobs[number], Begun(1)
-        outcome = _outcome(self._ray, task)
-        yield self._jobs[number], replace(outcome, attempts=max(1, self._begun[number]))
+            yield self._tasks[number], Begun(1)
+        yield self._tasks[number], _ended(self._ray, reference)
+
+    def _cancel_unwanted(self) -> None:
+        for reference, number in self._running.items():
+            if number not in self._unwanted and not self._todo.wants(self._tasks[number]):
+                self._unwanted.add(number)  # once: a second one would disturb the tidying up
+                self._ray.cancel(reference)
 
     def _cancel(self) -> None:
         """As Ctrl-C would, so that what is finished is stored; then by force."""
         with suppress(self._ray.exceptions.RayError):
-            left = list(self._tasks)
-            for task in left:
-                self._ray.cancel(task)
+            left = list(self._running)
+            for reference in left:
+                self._ray.cancel(reference)
             if left:
                 _, left = self._ray.wait(left, num_returns=len(left), timeout=_GRACE)
-            for task in left:
-                self._ray.cancel(task, force=True)
+            for reference in left:
+                self._ray.cancel(reference, force=True)
 
 
-def _outcome(ray: ModuleType, task: Any) -> Outcome:
+def _ended(ray: ModuleType, reference: Any) -> Ended:
     try:
-        outcome: Outcome = ray.get(task)
+        ended: Ended = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         return Outcome(FAILED, f"its worker: {str(error).splitlines()[-1]}")
     except ray.exceptions.RayError as error:
         return Outcome(FAILED, f"{_LOST}: {str(error).splitlines()[0]}")
-    return outcome
+    return ended
 
 
 def _mailbox(ray: ModuleType) -> Any:
@@ -158,8 +180,8 @@ def _mailbox(ray: ModuleType) -> Any:
     return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
 
-def _serve(job: Job, number: int, heard: Any, threads: int, version: str) -> Outcome:
-    """On a worker: renders, and tells of it by the job's number."""
+def _serve(task: Task, number: int, heard: Any, threads: int, version: str) -> Ended:
+    """On a worker: does it, and tells of it by the task's number."""
     import torch
 
     if version != __version__:
@@ -167,9 +189,10 @@ def _serve(job: Job, number: int, heard: Any, threads: int, version: str) -> Out
         return Outcome(FAILED, f"{platform.node()}: {rule}")
     torch.set_num_threads(threads)
     heard.put((number, Begun(1)))
-    work = replace(job.settings.work, patience=_PATIENCE)
-    job = replace(job, settings=replace(job.settings, work=work))
-    return render_job(job, lambda message: heard.put((number, message)))
+    settings = task.job.settings
+    work = replace(settings.work, patience=_PATIENCE)
+    job = replace(task.job, settings=replace(settings, work=work))
+    return work_on(replace(task, job=job), lambda message: heard.put((number, message)))
 
 
 @contextmanager

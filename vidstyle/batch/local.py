@@ -1,4 +1,4 @@
-"""This machine's workers: processes that each take one clip after another.
+"""This machine's workers: processes that each take one task after another.
 
 `concurrent.futures` gives up on all that is queued when one of its processes dies. Here each
 worker has a pipe of its own, whose end tells of its death and of nobody else's.
@@ -11,18 +11,16 @@ import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final, cast
 
-from vidstyle.batch.jobs import Job
-from vidstyle.batch.ledger import Outcome
-from vidstyle.batch.work import ATTEMPTS, Begun, Message, lost_worker, render_job
+from vidstyle.batch.sharing import Todo
+from vidstyle.batch.work import ATTEMPTS, Begun, Ended, Message, Task, lost_worker, work_on
 
 GRACE: Final = 2.5  # seconds for workers to store what is finished, before they are killed
 
@@ -45,45 +43,77 @@ class LocalExecutor:
     def __init__(self, workers: int) -> None:
         self.workers, self.threads = workers, max(1, cores() // workers)
 
-    def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Message]]:
-        crew: list[_Worker] = []
+    def run(self, todo: Todo) -> Generator[tuple[Task, Message]]:
+        crew = _Crew(self.workers, self.threads)
         try:
-            for slot in range(min(self.workers, len(jobs))):
-                crew.append(_Worker(slot, self.threads))
-            yield from _direct(crew, deque((job, 1) for job in jobs))
+            yield from _direct(crew, todo)
         finally:
-            _dismiss(crew)
+            crew.dismiss()
 
 
-def _direct(crew: list[_Worker], waiting: deque[tuple[Job, int]]) -> Generator[tuple[Job, Message]]:
+def _direct(crew: _Crew, todo: Todo) -> Generator[tuple[Task, Message]]:
+    begun = Counter[Task]()
     while True:
-        for worker in crew:
-            if worker.task is None and waiting:
-                job, attempt = waiting.popleft()
-                yield job, Begun(attempt)
-                worker.begin(job, attempt)
-        busy = {worker.connection: worker for worker in crew if worker.task}
+        while todo and (free := crew.free()):
+            task = todo.take(crew.most)
+            begun[task] += 1
+            yield task, Begun(begun[task])
+            free.begin(task)
+        busy = {worker.connection: worker for worker in crew.workers if worker.task}
         if not busy:
             return
         for connection in wait(list(busy)):
             worker = busy[cast(Connection, connection)]
-            job, attempt = cast(tuple[Job, int], worker.task)
+            task = cast(Task, worker.task)
             try:
                 message = worker.hear()
             except (EOFError, OSError):
-                crew[crew.index(worker)] = _Worker(worker.slot, worker.threads)
-                message = lost_worker(worker.last_word(), attempt)
-                if attempt < ATTEMPTS:
-                    waiting.appendleft((job, attempt + 1))
-            yield job, message
+                crew.workers.remove(worker)
+                message = lost_worker(worker.last_word(), begun[task])
+                if begun[task] < ATTEMPTS and todo.wants(task):
+                    todo.put_first(task)
+            yield task, message
+        crew.end_unwanted(todo)
+
+
+class _Crew:
+    """At most so many workers, each begun when there is something for it to do."""
+
+    def __init__(self, most: int, threads: int) -> None:
+        self.most, self.threads = most, threads
+        self.workers: list[_Worker] = []
+
+    def free(self) -> _Worker | None:
+        # One that has died idle is no task's loss.
+        self.workers = [w for w in self.workers if w.task or w.process.is_alive()]
+        for worker in self.workers:
+            if worker.task is None:
+                return worker
+        slots = set(range(self.most)) - {worker.slot for worker in self.workers}
+        if slots:
+            self.workers.append(_Worker(min(slots), self.threads))
+            return self.workers[-1]
+        return None
+
+    def end_unwanted(self, todo: Todo) -> None:
+        for worker in self.workers:
+            if worker.task and not todo.wants(worker.task):
+                worker.process.terminate()
+
+    def dismiss(self) -> None:
+        for worker in self.workers:
+            worker.process.terminate()
+        end = time.monotonic() + GRACE
+        for worker in self.workers:
+            _end_by(end, worker.process)
 
 
 class _Worker:
-    """A process and the job it is at."""
+    """A process and the task it is at."""
 
     def __init__(self, slot: int, threads: int) -> None:
-        self.slot, self.threads = slot, threads
-        self.task: tuple[Job, int] | None = None
+        self.slot = slot
+        self.task: Task | None = None
         # Not a fork: torch's threads and CUDA do not survive one.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -92,16 +122,16 @@ class _Worker:
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
 
-    def begin(self, job: Job, attempt: int) -> None:
-        self.task = job, attempt
-        with suppress(ConnectionError):  # it died idle: hearing it will tell
-            self.connection.send(job)
+    def begin(self, task: Task) -> None:
+        self.task = task
+        with suppress(ConnectionError):  # it has just died: hearing it will tell
+            self.connection.send(task)
 
     def hear(self) -> Message:
         """Raises `EOFError` or `OSError` where the process has died."""
         message: Message = self.connection.recv()
-        if isinstance(message, Outcome) and self.task:
-            message, self.task = replace(message, attempts=self.task[1]), None
+        if isinstance(message, Ended):
+            self.task = None
         return message
 
     def last_word(self) -> str:
@@ -112,14 +142,6 @@ class _Worker:
         name = signal.Signals(-status).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its worker was ended by {name}{hint}"
-
-
-def _dismiss(crew: list[_Worker]) -> None:
-    for worker in crew:
-        worker.process.terminate()
-    end = time.monotonic() + GRACE
-    for worker in crew:
-        _end_by(end, worker.process)
 
 
 def _end_by(moment: float, process: BaseProcess) -> None:
@@ -143,7 +165,7 @@ def _terminal_blocked() -> Iterator[None]:
 
 
 def _serve(connection: Connection, slot: int, threads: int) -> None:
-    """A worker: takes jobs, tells of them, until it is terminated or nobody listens."""
+    """A worker: takes tasks, tells of them, until it is terminated or nobody listens."""
     import torch  # first: an exception in its midst would be an abort
 
     signal.signal(signal.SIGTERM, _end)
@@ -151,9 +173,9 @@ def _serve(connection: Connection, slot: int, threads: int) -> None:
         torch.cuda.set_device(slot % torch.cuda.device_count())  # what `--device auto` takes
     with suppress(EOFError, ConnectionError):
         while True:
-            job = connection.recv()
+            task = connection.recv()
             torch.set_num_threads(threads)  # the job before may have had its own
-            connection.send(render_job(job, connection.send))
+            connection.send(work_on(task, connection.send))
 
 
 def _end(number: int, frame: object) -> None:

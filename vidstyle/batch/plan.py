@@ -11,6 +11,8 @@ from typing import Final
 
 from vidstyle.batch.jobs import Job, JobFile
 from vidstyle.batch.ledger import FAILED, FINISHED, Ledger, is_there
+from vidstyle.batch.sharing import PART
+from vidstyle.batch.work import can_be_cut
 from vidstyle.disk import FRAME_BYTES
 from vidstyle.errors import VidstyleError
 from vidstyle.options import RenderSettings
@@ -39,6 +41,11 @@ class Planned:
     seconds: float | None = None
 
     @property
+    def is_shared(self) -> bool:
+        """By several workers, if it has cuts."""
+        return can_be_cut(self.job.settings) and (self.frames or 0) > 2 * PART
+
+    @property
     def work_bytes(self) -> int:
         """Of finished frames, at most, until the result is complete."""
         look, frames = self.job.settings.look, self.frames or 0
@@ -55,7 +62,8 @@ class Totals:
     frames: int = 0
     timed: int = 0  # jobs
     seconds: float = 0.0
-    longest: float = 0.0
+    longest: float = 0.0  # that is one worker's
+    any_shared: bool = False
     largest: list[int] = field(default_factory=list)  # work folders that may be there at once
 
     def add(self, planned: Planned) -> None:
@@ -63,7 +71,10 @@ class Totals:
         self.frames += planned.frames or 0
         self.timed += planned.seconds is not None
         self.seconds += planned.seconds or 0.0
-        self.longest = max(self.longest, planned.seconds or 0.0)
+        if planned.is_shared and self.workers > 1:
+            self.any_shared = True
+        else:
+            self.longest = max(self.longest, planned.seconds or 0.0)
         self.largest = heapq.nlargest(self.workers, [*self.largest, planned.work_bytes])
 
     @property

@@ -11,10 +11,11 @@ from pathlib import Path
 from vidstyle.batch.jobs import Job, JobFile
 from vidstyle.batch.ledger import FAILED, FINISHED, Ledger, Outcome, is_there
 from vidstyle.batch.report import write_report
-from vidstyle.batch.work import Begun, Executor, Message
+from vidstyle.batch.sharing import Executor, carry_out
+from vidstyle.batch.work import Begun, Message, Task
 from vidstyle.errors import RequestError
 
-OnMessage = Callable[[Job, Message], None]
+OnMessage = Callable[[Task, Message], None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def run_batch(
     executor: Executor,
     retry_failed: bool = False,
     on_begin: Callable[[int, int], None] = lambda wanted, finished: None,
-    on_message: OnMessage = lambda job, message: None,
+    on_message: OnMessage = lambda task, message: None,
 ) -> Summary:
     """Renders what is missing, writes the report.
 
@@ -48,10 +49,10 @@ def run_batch(
         missing = [_permitted(ledger, job) for job in wanted if not ledger.is_finished(job)]
         on_begin(len(missing), len(wanted) - len(missing))
         try:
-            with closing(executor.run(missing)) as messages:
-                for job, message in messages:
-                    _note(ledger, job, message)
-                    on_message(job, message)
+            with closing(carry_out(missing, executor)) as messages:
+                for task, message in messages:
+                    _note(ledger, task.job, message)
+                    on_message(task, message)
         except BaseException as error:
             if not isinstance(error, RequestError):
                 error.add_note("the same command goes on")

@@ -1,12 +1,14 @@
-"""What a worker does: one job from file to file, told as plain values that any channel carries."""
+"""What a worker does: one task from file to file, told as plain values that any channel carries."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -16,12 +18,27 @@ from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FAILED, Outcome, result_key
 from vidstyle.disk import file_digest
 from vidstyle.errors import VidstyleError
+from vidstyle.frame import Shot
+from vidstyle.options import RenderSettings
 from vidstyle.settings import ClipSettings
+from vidstyle.video import ClipReader
 from vidstyle.video.sequence import ImageSequence
 
-ATTEMPTS: Final = 2  # of a job whose worker is lost
+ATTEMPTS: Final = 2  # of a task whose worker is lost
 STILLS: Final = 3
 STILL_SIZE: Final = 256  # pixels, long side
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker takes: a whole job, or some neighbouring `shots` of its clip.
+
+    A clip of more than `cut_above` frames is not rendered, but its shots are found.
+    """
+
+    job: Job
+    shots: tuple[Shot, ...] = ()
+    cut_above: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -44,31 +61,37 @@ class Said:
     message: str
 
 
-Message = Begun | Progress | Said | Outcome
+@dataclass(frozen=True)
+class Cut:
+    """A clip's shots, all of them; found in so many seconds."""
+
+    shots: tuple[Shot, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A task's shots are finished; what it took, as in a `Report`."""
+
+    frames_resumed: int
+    seconds: float
+
+
+Ended = Outcome | Cut | Made
+Message = Begun | Progress | Said | Ended
 Say = Callable[[Message], None]
-
-
-class Executor(Protocol):
-    """Where jobs are rendered; a lost worker's job is begun `ATTEMPTS` times in all."""
-
-    def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Message]]:
-        """Of every job: `Begun`, then what happens, at last its `Outcome`.
-
-        Closing the generator ends the workers, their jobs in a state to go on from.
-        """
-        ...
 
 
 def lost_worker(reason: str, attempt: int) -> Said | Outcome:
     if attempt < ATTEMPTS:
         return Said(f"{reason}; begun again, from what is finished")
-    return Outcome(FAILED, f"{reason}, {attempt} times", attempts=attempt)
+    return Outcome(FAILED, f"{reason}, {attempt} times")
 
 
-def render_job(job: Job, say: Say) -> Outcome:
-    """Renders; whatever is wrong with the job becomes its outcome."""
+def work_on(task: Task, say: Say) -> Ended:
+    """Whatever is wrong with the job becomes its outcome."""
     try:
-        return _render(job, say)
+        return _made(task, say) if task.shots else _rendered_or_cut(task, say)
     except VidstyleError as error:
         return Outcome(FAILED, str(error))
     except BrokenPipeError:
@@ -77,10 +100,13 @@ def render_job(job: Job, say: Say) -> Outcome:
         return Outcome(FAILED, f"unexpected {type(error).__name__}: {error}")
 
 
-def _render(job: Job, say: Say) -> Outcome:
+def _rendered_or_cut(task: Task, say: Say) -> Outcome | Cut:
+    job = task.job
     key = result_key(job)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     earlier = find_result(key, job.target)
+    if earlier is None and _is_cut(job, task.cut_above):
+        return _cut(job, say)
     if earlier is None:
         outcome = Outcome.finished(key, *_rendered(job, say), _stills(job))
         remember_result(outcome)
@@ -90,6 +116,34 @@ def _render(job: Job, say: Say) -> Outcome:
     say(Said(f"the same as {made}, and copied from there"))
     report = earlier.report | {"result": str(job.target), "source": str(job.clip)}
     return Outcome.finished(key, earlier.digest, report, _stills(job))
+
+
+def can_be_cut(settings: RenderSettings) -> bool:
+    """Parts are joined from finished work; a loop has no cut."""
+    return settings.work.resume and not settings.look.loop
+
+
+def _is_cut(job: Job, above: float) -> bool:
+    if math.isinf(above) or not can_be_cut(job.settings):
+        return False
+    with ClipReader(job.clip, replace(job.settings.part, threads=1)) as reader:
+        return (reader.expected_frames or 0) > above
+
+
+def _cut(job: Job, say: Say) -> Cut:
+    from vidstyle.render import find_shots
+
+    begun = time.perf_counter()
+    shots = find_shots(job.clip, job.styles, job.target, job.settings, _Teller(say))
+    return Cut(tuple(shots), time.perf_counter() - begun)
+
+
+def _made(task: Task, say: Say) -> Made:
+    from vidstyle.render import stylize_part
+
+    job = task.job
+    asked = job.clip, job.styles, job.target, job.settings
+    return Made(**asdict(stylize_part(*asked, task.shots, _Teller(say))))
 
 
 def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
@@ -107,7 +161,7 @@ def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
         compute=settings.compute,
         output=settings.output,
         work=settings.work,
-        on_event=_Teller(say, job.settings.look.rounds),
+        on_event=_Teller(say),
     )
     return file_digest(job.target), report.as_dict()
 
@@ -115,10 +169,9 @@ def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
 class _Teller:
     """Passes a render's events on."""
 
-    def __init__(self, say: Say, passes: int) -> None:
-        self._say, self._passes = say, passes
+    def __init__(self, say: Say) -> None:
+        self._say = say
         self._frames: int | None = None
-        self._done = 0
 
     def __call__(self, event: object) -> None:
         from vidstyle.render import FrameDone, Resumed, Started, Warned
@@ -129,9 +182,8 @@ class _Teller:
             case Resumed():
                 self._say(Said(f"going on after frame {event.frames}"))
             case FrameDone():
-                self._done += 1
-                done = self._done // self._passes
-                self._say(Progress(done, self._frames, event.shot + 1, event.seconds))
+                where = int(event.done), self._frames, event.shot + 1
+                self._say(Progress(*where, event.seconds))
             case Warned():
                 self._say(Said(f"warning: {event.message}"))
 

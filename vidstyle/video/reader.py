@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from heapq import heappop, heappush
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
@@ -23,7 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vidstyle.errors import DecodeError, InputError
-from vidstyle.frame import ClipInfo, ColourTags, Frame
+from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
 from vidstyle.video.colour import settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
@@ -182,9 +182,7 @@ class ClipReader:
         self._iterated = False
         self._open()
         try:
-            # A rotation is known for sure only from a frame, so one is decoded ahead.
-            self._pictures = self._decode(from_start=True)
-            self._first = self._first_picture()
+            self._begin()
             self.info = self._describe(self._first)
         except BaseException:
             self.close()
@@ -228,6 +226,47 @@ class ClipReader:
         if index < 0:
             raise InputError(self._nothing_in_range())
 
+    def frames_of(self, shots: Sequence[Shot]) -> Iterator[tuple[int, Frame]]:
+        """Instead of iterating: each frame of these neighbouring shots with its shot's number.
+
+        Frames are the same, and numbered as there; where the file can seek, what lies before them
+        is not decoded. Raises `DecodeError` where they do not come again.
+        """
+        self._iterated = True
+        frames = self._frames_at(shots[0]) or self._counted_to(shots[0])
+        for shot in shots:
+            for index in range(shot.first, shot.end):
+                frame = next(frames, None)
+                if frame is None:
+                    raise DecodeError(
+                        f"{self.path}: frame {index} did not come again; "
+                        "try again when nothing writes to the file"
+                    )
+                yield shot.number, frame
+
+    def _frames_at(self, shot: Shot) -> Iterator[Frame] | None:
+        """From a shot's first frame on; none where a seek does not find that very picture."""
+        begin = shot.pts
+        if shot.first == 0 or begin is None:
+            return None
+        pictures = self._sought(begin - self._woven) or iter([])
+        later = dropwhile(lambda picture: picture.pts < begin, pictures)
+        frames = (self._frame(picture, shot.first + n) for n, picture in enumerate(later))
+        head = next(frames, None)
+        if head is None or (head.pts, head.crc) != (begin, shot.crc):
+            self._begin_again()
+            return None
+        return chain([head], frames)
+
+    def _counted_to(self, shot: Shot) -> Iterator[Frame]:
+        numbered = enumerate(self._in_range())
+        return (self._frame(picture, n) for n, picture in numbered if n >= shot.first)
+
+    @property
+    def _woven(self) -> int:
+        """How long before a picture those are, in ticks, that it is deinterlaced with, at most."""
+        return round(1 / self._time_base) * self._first.frame.interlaced_frame
+
     def _in_range(self) -> Iterator[_Picture]:
         start = exact_seconds(self.settings.start)
         end = math.inf if self.settings.end is None else exact_seconds(self.settings.end)
@@ -254,6 +293,14 @@ class ClipReader:
         if start == 0:
             return chain([self._first], self._pictures)
         target = self.info.first_pts + math.ceil(start / self._time_base)
+        pictures = self._sought(target)
+        if pictures is None:
+            self._begin_again()
+            return chain([self._first], self._pictures)
+        return pictures
+
+    def _sought(self, target: int) -> Iterator[_Picture] | None:
+        """Pictures from `target` on, a pts, or from before; none where the file cannot seek."""
         with suppress(av.FFmpegError):
             self._container.seek(target, stream=self._stream)
             self._decoder.flush_buffers()
@@ -262,9 +309,17 @@ class ClipReader:
             # Formats without an index land where they can, even too late.
             if head is not None and head.pts <= target:
                 return chain([head], pictures)
+        return None
+
+    def _begin(self) -> None:
+        # A rotation is known for sure only from a frame, so one is decoded ahead.
+        self._pictures = self._decode(from_start=True)
+        self._first = self._first_picture()
+
+    def _begin_again(self) -> None:
         self.close()
         self._open()
-        return self._decode(from_start=True)
+        self._begin()
 
     def _open(self) -> None:
         self._container = open_clip(self.path, self.settings.fps)

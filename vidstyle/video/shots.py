@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from vidstyle.errors import VidstyleError
-from vidstyle.frame import Frame
+from vidstyle.frame import Frame, Shot
 from vidstyle.opencv import missing_library, opencv
+from vidstyle.video.reader import ClipReader
 
 LOOK_AHEAD: Final = 2  # frames either side that a change is compared with
 _LONG_SIDE: Final = 320  # pixels the detector sees; more finds no more cuts
@@ -45,6 +47,20 @@ def split_shots(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame]]:
     for begins in detector.finish():
         shot += begins
         yield shot, waiting.popleft()
+
+
+def list_shots(reader: ClipReader) -> list[Shot]:
+    """All shots of what `reader` reads, which is used up."""
+    shots: list[Shot] = []
+    for number, frame in split_shots(reader):
+        end = frame.index + 1
+        if number == len(shots):
+            shots.append(Shot(number, frame.index, end, frame.pts, frame.crc))
+        shots[-1] = replace(shots[-1], end=end)
+    if reader.corrupt_packets or reader.damaged_frames:
+        # What a decoder makes of damage depends on what it has seen before.
+        return [replace(shot, pts=None) for shot in shots]
+    return shots
 
 
 class ShotDetector:
