@@ -70,3 +70,8 @@ def to_levels(image: np.ndarray) -> np.ndarray:
 def from_levels(levels: np.ndarray) -> np.ndarray:
     """uint16 → float32 in [0, 1]; `to_levels` gives the same levels again."""
     return levels.astype(np.float32) / np.float32(LEVELS)
+
+
+def as_on_disk(image: np.ndarray) -> np.ndarray:
+    """As it comes back from 16 bits: the same whether it has waited on disk or not."""
+    return from_levels(to_levels(image))

@@ -23,7 +23,7 @@ import numpy as np
 
 from vidstyle.disk import disk_errors
 from vidstyle.frame import Frame
-from vidstyle.images import from_levels, to_levels
+from vidstyle.images import as_on_disk, from_levels, to_levels
 from vidstyle.settings import AHEAD, BLOCK
 
 OnFrame = Callable[[int, int], None]
@@ -155,7 +155,7 @@ class _Refining:
     def add(self, frame: Frame) -> None:
         if not self.spool.frames:
             self.first_index = frame.index
-        image = from_levels(to_levels(frame.image))  # as later passes will see it
+        image = as_on_disk(frame.image)  # and as later passes will see it
         self.spool.add(image, self.styler.next_frame(image))
         self.on_frame(frame.index)
 

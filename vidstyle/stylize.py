@@ -20,13 +20,12 @@ from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import (
+    as_on_disk,
     blur,
     check_image,
-    from_levels,
     resize,
     scaled,
     to_array,
-    to_levels,
     to_side,
     to_tensor,
 )
@@ -69,14 +68,14 @@ def stylize_shots(
 ) -> Iterator[tuple[int, Frame, Frame]]:
     """(shot, frame) → (shot, frame, stylised frame), starting afresh at every new shot.
 
-    Results come in the 16 bits that finished work on disk has, whether it is used or not.
+    Both frames and results have the 16 bits of finished work on disk, whether it is used or not.
     """
     current: int | None = None
     for shot, frame in frames:
         if shot != current:
             styler.start_shot()
             current = shot
-        image = from_levels(to_levels(styler.next_frame(frame.image)))
+        image = as_on_disk(styler.next_frame(as_on_disk(frame.image)))
         yield shot, frame, replace(frame, image=image)
 
 
