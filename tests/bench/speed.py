@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidstyle import render, stylize
-from vidstyle.checkpoint import Checkpointed, Work
+from vidstyle.checkpoint import Checkpointed, StoredShot
 from vidstyle.device import choose_device, device_name
 from vidstyle.features.vgg import BLOCKS, build_vgg
 from vidstyle.images import to_tensor
@@ -164,7 +164,7 @@ def instrument(stages: Stages) -> None:
         (Checkpointed, "refine", "stylise"),
         (Spool, "_write", "spool"),
         (Spool, "_read", "spool"),
-        (Work, "add", "store"),
+        (StoredShot, "add", "store"),
         (ClipWriter, "write", "encode"),
         (WarpError, "add", "measure"),
     ):
