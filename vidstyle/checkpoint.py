@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 import numpy as np
@@ -89,21 +88,22 @@ class Checkpointed:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._held.__exit__(kind, error, trace)
+    def __exit__(self, *raised: Any) -> None:
+        self._held.__exit__(*raised)
 
     def start_shot(self) -> None:
         self._held.close()
         self.styler.start_shot()
-        self._shot = self._held.enter_context(self.work.shot(self._index))
-        self._held.push(self._check_end)
+        self._shot = self._held.enter_context(self._at(self._index))
         self._finished, self._left = self._shot.images(), self._shot.frames
         self._ended = False
+
+    @contextmanager
+    def _at(self, first: int) -> Iterator[StoredShot]:
+        with self.work.shot(first) as shot:
+            yield shot
+            if self._left:
+                raise self._other_cuts()
 
     def next_frame(self, image: np.ndarray) -> np.ndarray:
         self._index += 1
@@ -133,15 +133,6 @@ class Checkpointed:
         self._ended = not state
         if state:
             self.styler.restore(state)
-
-    def _check_end(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None and self._left:
-            raise self._other_cuts()
 
     def _other_cuts(self) -> OutputError:
         return OutputError(

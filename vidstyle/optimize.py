@@ -184,15 +184,16 @@ class _Gradient:
     def __init__(self, work: Optimizer, goal: Goal, deep_every: int) -> None:
         self.work, self.goal, self.deep_every = work, goal, deep_every
         self.shallow = work.net.shallow_taps()
+        self.strips: list[Strip] = []  # found once: beside a step on a GPU it is no little
         self.steps = 0
         self.deep: _Deep | None = None
 
     def backward(self, image: Tensor) -> Tensor:
         """Adds to `image.grad`, times the scaler's scale; gives the loss."""
         work, goal = self.work, self.goal
-        parts = work.strips(image)
-        if len(parts) > 1:
-            return backward_in_strips(work, image, goal, parts)
+        self.strips = self.strips or work.strips(image)
+        if len(self.strips) > 1:
+            return backward_in_strips(work, image, goal, self.strips)
         if not self.shallow:
             loss = work.loss(image, goal)
             work.scaler.scale(loss).backward()

@@ -11,9 +11,8 @@ import numpy as np
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import Frame
 from vidstyle.optimize import Step
-from vidstyle.render import make_styler, memory_errors
+from vidstyle.render import make_styler, memory_errors, stylize_alone
 from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
-from vidstyle.stylize import FrameStyler
 from vidstyle.video import (
     ClipReader,
     Paths,
@@ -49,13 +48,8 @@ def preview_clip(
     sources = [frame.image for frame in sample_frames(Path(clip), count, part or ClipSettings())]
     with memory_errors():
         styler = make_styler(styles, look, features, compute, on_event)
-        results = [_alone(styler, image) for image in sources]
+        results = [stylize_alone(image, styler) for image in sources]
     save_picture(Path(target), filmstrip(sources, results), overwrite)
-
-
-def _alone(styler: FrameStyler, image: np.ndarray) -> np.ndarray:
-    styler.start_shot()
-    return styler.next_frame(image)
 
 
 def _check_count(count: int) -> None:

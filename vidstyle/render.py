@@ -232,8 +232,13 @@ def stylize_image(
     """A still in the paintings' style; all (H, W, 3) float32 RGB in [0, 1]."""
     with memory_errors():
         styler = make_styler(paintings, look, features, compute, on_event)
-        styler.start_shot()
-        return styler.next_frame(image)
+        return stylize_alone(image, styler)
+
+
+def stylize_alone(image: np.ndarray, styler: FrameStyler) -> np.ndarray:
+    """A picture as a shot of its own."""
+    styler.start_shot()
+    return styler.next_frame(image)
 
 
 def stylize_picture(

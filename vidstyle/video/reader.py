@@ -11,7 +11,6 @@ from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import chain, dropwhile, islice
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
 
 import av
@@ -193,12 +192,7 @@ class ClipReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
