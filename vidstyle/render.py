@@ -6,8 +6,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import count
@@ -29,14 +29,15 @@ from vidstyle.device import (
 from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
-from vidstyle.flow import FlowEstimator, load_flow, remember
+from vidstyle.flow import FlowEstimator, load_flow
 from vidstyle.frame import ClipInfo, Frame, Shot
-from vidstyle.images import check_image
+from vidstyle.images import as_on_disk, check_image
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
 from vidstyle.options import RenderSettings
 from vidstyle.passes import OnFrame, Refiner, stylize_in_passes
+from vidstyle.pipeline import ahead, behind
 from vidstyle.settings import (
     ClipSettings,
     ComputeSettings,
@@ -175,11 +176,14 @@ def make_styler(
 def _make_flow(look: StyleSettings, device: torch.device) -> FlowEstimator | None:
     if look.flow == "none":
         return None
-    return remember(load_flow(look.flow, look.flow_weights, device))
+    return load_flow(look.flow, look.flow_weights, device)
 
 
 def _prepare_device(compute: ComputeSettings) -> torch.device:
     device = choose_device(compute.device)
+    if device.type == "cuda" and device.index is None:
+        # Each thread has a current device of its own: from here on it is the one of this thread.
+        device = torch.device("cuda", torch.cuda.current_device())
     torch.manual_seed(compute.seed)
     if compute.threads:
         torch.set_num_threads(compute.threads)
@@ -313,9 +317,10 @@ def stylize_video(
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
-            resumed = stored.whole_frames if stored is not None else 0
-            frames = _stylized(ready, styler, _counted(ready.look.rounds, begun, on_event))
-            tally = _pass_frames(frames, writer, ready.styler)
+            resumed = ready.resumed
+            on_frame = _counted(ready.look.rounds, begun, on_event)
+            with closing(_stylized(ready, styler, on_frame)) as frames:
+                tally = _pass_frames(frames, writer, ready.styler)
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
         _warn(_damage(reader), on_event)
@@ -356,9 +361,11 @@ def stylize_part(
         stored, look = ready.settle(), ready.look
         count = sum(shot.frames for shot in shots)
         on_event(Started(ready.reader.info, ready.styler.compute, count))
-        with Checkpointed(ready.styler, stored, shots[0].first) as styler:
-            frames = ready.reader.frames_of(shots)
-            on_frame = _counted(look.rounds, begun, on_event)
+        on_frame = _counted(look.rounds, begun, on_event)
+        with (
+            Checkpointed(ready.styler, stored, shots[0].first) as styler,
+            ahead(_with_motion(ready.reader.frames_of(shots), ready.styler)) as frames,
+        ):
             for _ in stylize_in_passes(
                 frames, styler, look.rounds, look.loop, ready.folder, on_frame
             ):
@@ -383,6 +390,11 @@ class _Ready:
     @property
     def choices(self) -> dict[str, object]:
         return {"precision": self.styler.compute.precision, "threads": self.part.threads}
+
+    @property
+    def resumed(self) -> int:
+        """About so many frames are finished."""
+        return self.stored.whole_frames if self.stored is not None else 0
 
     def settle(self) -> Work:
         if self.stored is None:
@@ -516,34 +528,56 @@ class _Tally:
 
 def _stylized(
     ready: _Ready, styler: Refiner, on_frame: OnFrame
-) -> Iterator[tuple[int, Frame, Frame]]:
+) -> Generator[tuple[int, Frame, Frame]]:
     """(shot, frame, stylised frame); with several passes the clip is read a second time for them.
 
     So nothing but pictures has to wait on disk.
     """
-    reader, look = ready.reader, ready.look
+    look, resumed = ready.look, ready.resumed
     if look.rounds == 1:
-        for shot, source, result in stylize_shots(split_shots(reader), styler):
-            yield shot, source, result
-            on_frame(shot, source.index)
+        with ahead(_with_motion(split_shots(ready.reader), ready.styler, resumed)) as frames:
+            for shot, source, result in stylize_shots(frames, styler):
+                yield shot, source, result
+                on_frame(shot, source.index)
         return
-    with ClipReader(reader.path, ready.part) as ahead:
-        results = stylize_in_passes(
-            split_shots(ahead), styler, look.rounds, look.loop, ready.folder, on_frame
-        )
-        for (shot, source), image in zip(split_shots(reader), results, strict=True):
+    with (
+        ClipReader(ready.reader.path, ready.part) as first,
+        ahead(_with_motion(split_shots(first), ready.styler, resumed)) as frames,
+        ahead(split_shots(ready.reader)) as sources,
+    ):
+        results = stylize_in_passes(frames, styler, look.rounds, look.loop, ready.folder, on_frame)
+        for (shot, source), image in zip(sources, results, strict=True):
             yield shot, source, replace(source, image=image)
+
+
+def _with_motion(
+    frames: Iterable[tuple[int, Frame]], styler: OptimizingStyler, resumed: int = 0
+) -> Iterator[tuple[int, Frame]]:
+    """The same; what `styler` will ask about motion has then been found, but for resumed frames."""
+    before: tuple[int, np.ndarray] | None = None
+    for shot, frame in frames:
+        image = as_on_disk(frame.image)  # as the styler will see it
+        if styler.motion and frame.index >= resumed and before and before[0] == shot:
+            styler.motion.between(before[1], image)
+        before = shot, image
+        yield shot, frame
 
 
 def _pass_frames(
     frames: Iterable[tuple[int, Frame, Frame]], writer: ClipWriter, styler: OptimizingStyler
 ) -> _Tally:
-    tally = _Tally(steadiness=WarpError(styler.flow) if styler.flow else None)
-    for shot, source, result in frames:
+    flow = _make_flow(styler.settings, styler.compute.device)  # the styler's is at work meanwhile
+    tally = _Tally(steadiness=WarpError(flow) if flow else None)
+
+    def take(shot: int, source: Frame, result: Frame) -> None:
         writer.write(result, source, 1 - styler.settings.strength)
         if tally.steadiness is not None:
             tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
         tally.frames, tally.shots = result.index + 1, shot + 1
+
+    with behind(take) as put:
+        for shot, source, result in frames:
+            put(shot, source, result)
     return tally
 
 

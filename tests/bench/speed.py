@@ -30,6 +30,7 @@ from vidstyle import render, stylize
 from vidstyle.checkpoint import Checkpointed, StoredShot
 from vidstyle.device import choose_device, device_name
 from vidstyle.features.vgg import BLOCKS, build_vgg
+from vidstyle.flow.motion import Motion
 from vidstyle.images import to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
 from vidstyle.measure import WarpError
@@ -39,17 +40,20 @@ from vidstyle.settings import ClipSettings, ComputeSettings, OutputSettings
 from vidstyle.video import ClipReader, ClipWriter, load_paintings
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
+ONE_BY_ONE = ("optimise", "rest", "store", "spool", "wait")
+MEANWHILE = ("decode", "flow", "encode", "measure")
 HEADER = (
     "| size | reference step, ms | step | floors: operations, bytes | frame: in reference steps "
-    "| decode, flow, optimise, rest, store, spool, encode, measure, ms | whole / optimise | MB |\n"
-    "|---|---|---|---|---|---|---|---|"
+    f"| {', '.join(ONE_BY_ONE)}, ms | meanwhile {', '.join(MEANWHILE)} | whole / optimise | MB |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
 class Stages:
     """Seconds of each stage's calls; `first` is how long the first frame took to stylise.
 
-    It takes far longer than the others: what was spent until then is left out of `seconds`.
+    It takes far longer than the others: what was spent until then, which was at the moment `begun`,
+    is left out of `seconds`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -59,6 +63,7 @@ class Stages:
     def restart(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.first: float | None = None
+        self.begun = 0.0
 
     def timed(self, name: str, call: Callable) -> Callable:
         def run(*arguments: Any, **named: Any) -> Any:
@@ -66,7 +71,7 @@ class Stages:
             result = call(*arguments, **named)
             self.seconds[name].append(self._now() - begun)
             if name == "stylise" and self.first is None:
-                self.first = self.seconds[name][0]
+                self.first, self.begun = self.seconds[name][0], self._now()
                 self.seconds.clear()
             return result
 
@@ -89,6 +94,10 @@ class Stages:
     def later(self, name: str, frames: int) -> float:
         """Seconds a frame, the first left out."""
         return sum(self.seconds[name]) / (frames - 1)
+
+    def whole(self, frames: int) -> float:
+        """The same, from the first one's end until now."""
+        return (self._now() - self.begun) / (frames - 1)
 
 
 class Traffic(TorchDispatchMode):
@@ -158,7 +167,7 @@ def instrument(stages: Stages) -> None:
     """Puts a clock around every stage of a render, for the rest of the process."""
     render.split_shots = stages.iterated("decode", render.split_shots)  # type: ignore[assignment]
     for owner, method, name in (
-        (stylize.OptimizingStyler, "_correspond", "flow"),
+        (Motion, "_estimated", "flow"),
         (Optimizer, "descend", "optimise"),
         (Checkpointed, "next_frame", "stylise"),
         (Checkpointed, "refine", "stylise"),
@@ -183,12 +192,14 @@ def measure_size(
         report = render.stylize_video(
             clip, [painting], output, part=part, compute=compute, output=OutputSettings()
         )
+    frame_ms = 1e3 * stages.whole(report.frames)
     facts: dict[str, Any] = {"size": f"{report.width}x{report.height}", "frames": report.frames}
-    names = ("decode", "flow", "optimise", "stylise", "store", "spool", "encode", "measure")
+    names = ("optimise", "stylise", "store", "spool", *MEANWHILE)
     later = {name: 1e3 * stages.later(name, report.frames) for name in names}
-    later["rest"] = later.pop("stylise") - later["flow"] - later["optimise"] - later["store"]
+    later["wait"] = frame_ms - later["stylise"] - later["spool"]
+    later["rest"] = later.pop("stylise") - later["optimise"] - later["store"]
     facts |= {f"{name}_ms": value for name, value in later.items()}
-    facts["frame_ms"] = sum(later.values())
+    facts["frame_ms"] = frame_ms
     facts["first_frame_seconds"] = stages.first
     facts["whole_over_optimise"] = facts["frame_ms"] / facts["optimise_ms"]
     facts["seconds"], facts["peak_memory_mb"] = report.seconds, report.peak_memory_mb
@@ -206,14 +217,16 @@ def measure_size(
 
 
 def row(facts: dict[str, Any]) -> str:
-    stages = ("decode", "flow", "optimise", "rest", "store", "spool", "encode", "measure")
-    split = ", ".join(f"{facts[f'{name}_ms']:.0f}" for name in stages)
+    split, meanwhile = (
+        ", ".join(f"{facts[f'{name}_ms']:.0f}" for name in stages)
+        for stages in (ONE_BY_ONE, MEANWHILE)
+    )
     ratio = facts["reference_step_ms"] / facts["step_ms"]
     return (
         f"| {facts['size']} | {facts['reference_step_ms']:.0f} | {facts['step_ms']:.0f} "
         f"({ratio:.1f} x cheaper) | {facts['operations_ms']:.0f}, {facts['bytes_ms']:.0f} "
         f"| {facts['frame_ms']:.0f}: {facts['frame_in_reference_steps']:.2f} | {split} "
-        f"| {facts['whole_over_optimise']:.2f} | {facts['peak_memory_mb']} |"
+        f"| {meanwhile} | {facts['whole_over_optimise']:.2f} | {facts['peak_memory_mb']} |"
     )
 
 

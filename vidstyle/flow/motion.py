@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from vidstyle.flow.still import unmoved
 from vidstyle.images import to_tensor
 
 ROOM: Final = 256_000_000  # bytes 270 pairs of 320x180, 17 of 1280x720; a block has 60 frames
+LEAST: Final = 5  # pairs: those that are found ahead, and the one at hand
 
 
 class Fields(NamedTuple):
@@ -25,23 +27,32 @@ class Fields(NamedTuple):
 class Motion:
     """Flow between a frame and the next, exactly 0 in both where neither moves (`unmoved`).
 
-    A pass that comes back over a shot meets the same pairs, the latest first: as many as fit into
-    `room` bytes are remembered, under what their pictures hold.
+    Asked ahead of time by another thread, the answer is there when it is needed. A pass that comes
+    back over a shot meets the same pairs, the latest first: as many as fit into `room` bytes are
+    remembered, `LEAST` always, under what their pictures hold.
     """
 
     def __init__(self, estimate: FlowEstimator, device: torch.device, room: int) -> None:
         self.estimate, self.device, self.room = estimate, device, room
         self._known: dict[tuple[int, int], Fields] = {}
+        self._one = Lock()  # OpenCV's estimators are no two threads' at once
 
     def between(self, earlier: np.ndarray, later: np.ndarray) -> Fields:
         """Pictures are (H, W, 3) float32 RGB in [0, 1]."""
         pair = hash(earlier.tobytes()), hash(later.tobytes())
-        fields = self._known.pop(pair, None) or self._estimated(earlier, later)
+        if fields := self._known.get(pair):
+            return fields
+        with self._one:
+            # Another thread may have been at this very pair.
+            fields = self._known.get(pair) or self._estimated(earlier, later)
+            self._remember(pair, fields)
+            return fields
+
+    def _remember(self, pair: tuple[int, int], fields: Fields) -> None:
         self._known[pair] = fields
         size = sum(field.nbytes for field in fields)
-        while self._known and len(self._known) * size > self.room:
+        while len(self._known) > max(LEAST, self.room // size):
             del self._known[next(iter(self._known))]
-        return fields
 
     def _estimated(self, earlier: np.ndarray, later: np.ndarray) -> Fields:
         back = to_tensor(self.estimate(later, earlier), self.device)

@@ -1,0 +1,116 @@
+import threading
+
+import pytest
+
+from vidstyle.pipeline import ahead, behind
+
+PATIENCE = 20  # seconds, for what should come at once
+
+
+def test_items_come_in_order():
+    with ahead(range(20), room=3) as items:
+        assert list(items) == list(range(20))
+
+
+def test_the_next_item_is_made_while_one_is_used():
+    second = threading.Event()
+
+    def made():
+        yield 1
+        second.set()
+        yield 2
+
+    with ahead(made()) as items:
+        assert next(items) == 1
+        assert second.wait(PATIENCE)
+
+
+def test_no_more_is_made_ahead_than_there_is_room_for():
+    made = []
+
+    def numbers():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    with ahead(numbers(), room=3) as items:
+        for taken, _ in enumerate(items, 1):
+            assert len(made) <= taken + 4
+            if taken == 10:
+                break
+    assert len(made) <= 14
+
+
+def test_an_error_in_the_making_comes_in_its_place():
+    def broken():
+        yield 1
+        raise ValueError("broken")
+
+    with ahead(broken()) as items:
+        assert next(items) == 1
+        with pytest.raises(ValueError, match="broken"):
+            next(items)
+
+
+def test_calls_are_made_in_order_and_all_of_them():
+    seen = []
+    with behind(seen.append, room=2) as put:
+        for number in range(20):
+            put(number)
+    assert seen == list(range(20))
+
+
+def test_calls_are_made_meanwhile():
+    used = threading.Event()
+    with behind(lambda number: used.set()) as put:
+        put(1)
+        assert used.wait(PATIENCE)
+
+
+def test_no_more_calls_wait_than_there_is_room_for():
+    let_go, seen, given = threading.Event(), [], []
+
+    def take(number):
+        let_go.wait(PATIENCE)
+        seen.append(number)
+
+    def give():
+        with behind(take, room=2) as put:
+            for number in range(10):
+                put(number)
+                given.append(number)
+
+    giver = threading.Thread(target=give)
+    giver.start()
+    giver.join(0.2)
+    assert len(given) <= 2
+    let_go.set()
+    giver.join(PATIENCE)
+    assert seen == list(range(10))
+
+
+def test_an_error_in_a_call_ends_the_work():
+    seen = []
+
+    def take(number):
+        seen.append(number)
+        if number == 3:
+            raise ValueError("disk full")
+
+    with pytest.raises(ValueError, match="disk full"), behind(take) as put:
+        for number in range(1000):
+            put(number)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_an_error_in_the_last_call_is_raised_on_leaving():
+    with pytest.raises(ZeroDivisionError), behind(lambda number: 1 / number) as put:
+        put(0)
+
+
+@pytest.mark.parametrize("stage", [lambda: ahead(iter(int, 1)), lambda: behind(print)])
+def test_no_thread_is_left_by_an_error_outside(stage):
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), stage():
+        raise KeyboardInterrupt
+    assert threading.active_count() == before
