@@ -28,6 +28,7 @@ from vidstyle.errors import EncodeError, OutputError, RequestError, SettingsErro
 from vidstyle.options import (
     FEATURES,
     FLOWS,
+    RenderSettings,
     clip_settings,
     clip_stem,
     feature_settings,
@@ -46,6 +47,8 @@ from vidstyle.settings import (
 if TYPE_CHECKING:
     from vidstyle.batch.sharing import Executor
     from vidstyle.measure import Measurement
+    from vidstyle.progress import ClipProgress
+    from vidstyle.render import Report
 
 _DEFAULT: dict[str, Any] = {
     field.name: field.default
@@ -207,7 +210,9 @@ Fps = Annotated[
     _text("--fps", "F", "Frame rate of an image sequence, e.g. 24, 23.976, 24000/1001.", "Part"),
 ]
 Count = Annotated[int, _whole("--count", "Frames to show.", "Part")]
-Device = Annotated[str, _text("--device", "NAME", "auto, cpu, cuda or cuda:N.", "Machine")]
+Device = Annotated[
+    str, _text("--device", "NAME", "auto, cpu, cuda or cuda:N; `run` takes several.", "Machine")
+]
 Precision = Annotated[
     str, _choice("--precision", PRECISIONS, "Of the network's convolutions.", "Machine")
 ]
@@ -266,6 +271,29 @@ Verbose = Annotated[
 ]
 
 
+def _rendered(
+    clip: Path, styles: list[Path], target: Path, settings: RenderSettings, progress: ClipProgress
+) -> Report:
+    if "," in settings.compute.device:
+        from vidstyle.batch.devices import stylize_on_devices
+
+        return stylize_on_devices(clip, styles, target, settings, progress)
+    from vidstyle.render import stylize_video
+
+    return stylize_video(
+        clip,
+        styles,
+        target,
+        part=settings.part,
+        look=settings.look,
+        features=settings.features,
+        compute=settings.compute,
+        output=settings.output,
+        work=settings.work,
+        on_event=progress,
+    )
+
+
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:
     return Path(f"{clip_stem(source)}-{styles[0].stem}{ending}")
 
@@ -317,23 +345,11 @@ def run(
     from vidstyle.progress import ClipProgress
 
     with ClipProgress(quiet, verbose, settings.look) as progress:
-        from vidstyle.render import stylize_video
         from vidstyle.video import default_ending
 
         target = out or _default_target(clip, style, default_ending(clip, codec))
         _check_figures("--report", report, overwrite, [target, clip, *style])
-        result = stylize_video(
-            clip,
-            style,
-            target,
-            part=settings.part,
-            look=settings.look,
-            features=settings.features,
-            compute=settings.compute,
-            output=settings.output,
-            work=settings.work,
-            on_event=progress,
-        )
+        result = _rendered(clip, style, target, settings, progress)
     progress.close_with(result)
     if report is not None:
         try:

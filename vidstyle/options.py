@@ -47,7 +47,7 @@ def clip_stem(clip: Path) -> str:
 
 def parse_time(option: str, text: str) -> float:
     """Seconds, MM:SS or HH:MM:SS.mmm, as seconds."""
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text, re.ASCII):
+    if not re.fullmatch(r"(\d+:){0,2}(\d+(\.\d*)?|\.\d+)", text, re.ASCII):
         raise SettingsError(f"{option} {text}: write seconds or HH:MM:SS.mmm, e.g. 62.5 or 1:02.5")
     seconds = 0.0
     for part in text.split(":"):

@@ -341,6 +341,7 @@ def find_shots(
     with _ready(clip, paintings, target, settings, on_event) as ready:
         ready.settle()
         ready.check_space()
+        on_event(Started(ready.reader.info, ready.styler.compute, ready.reader.expected_frames))
         return list_shots(ready.reader)
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -38,13 +38,17 @@ def default_workers() -> int:
 
 
 class LocalExecutor:
-    """`workers` processes, a CUDA device each in turn, or an equal share of the cores."""
+    """`workers` processes, one of `devices` each in turn, or an equal share of the cores.
 
-    def __init__(self, workers: int) -> None:
+    Without `devices` they are all the CUDA devices there are.
+    """
+
+    def __init__(self, workers: int, devices: Sequence[str] = ()) -> None:
         self.workers, self.threads = workers, max(1, cores() // workers)
+        self.devices = devices
 
     def run(self, todo: Todo) -> Generator[tuple[Task, Message]]:
-        crew = _Crew(self.workers, self.threads)
+        crew = _Crew(self.workers, self.threads, self.devices)
         try:
             yield from _direct(crew, todo)
         finally:
@@ -79,8 +83,8 @@ def _direct(crew: _Crew, todo: Todo) -> Generator[tuple[Task, Message]]:
 class _Crew:
     """At most so many workers, each begun when there is something for it to do."""
 
-    def __init__(self, most: int, threads: int) -> None:
-        self.most, self.threads = most, threads
+    def __init__(self, most: int, threads: int, devices: Sequence[str]) -> None:
+        self.most, self.threads, self.devices = most, threads, devices
         self.workers: list[_Worker] = []
 
     def free(self) -> _Worker | None:
@@ -91,7 +95,7 @@ class _Crew:
                 return worker
         slots = set(range(self.most)) - {worker.slot for worker in self.workers}
         if slots:
-            self.workers.append(_Worker(min(slots), self.threads))
+            self.workers.append(_Worker(min(slots), self.threads, self.devices))
             return self.workers[-1]
         return None
 
@@ -111,13 +115,14 @@ class _Crew:
 class _Worker:
     """A process and the task it is at."""
 
-    def __init__(self, slot: int, threads: int) -> None:
+    def __init__(self, slot: int, threads: int, devices: Sequence[str]) -> None:
         self.slot = slot
         self.task: Task | None = None
         # Not a fork: torch's threads and CUDA do not survive one.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, slot, threads), daemon=True)
+        given = theirs, slot, threads, devices
+        self.process = context.Process(target=_serve, args=given, daemon=True)
         with _terminal_blocked():
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
@@ -164,13 +169,15 @@ def _terminal_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, slot: int, threads: int) -> None:
+def _serve(connection: Connection, slot: int, threads: int, devices: Sequence[str]) -> None:
     """A worker: takes tasks, tells of them, until it is terminated or nobody listens."""
     import torch  # first: an exception in its midst would be an abort
 
     signal.signal(signal.SIGTERM, _end)
     if torch.cuda.is_available():
-        torch.cuda.set_device(slot % torch.cuda.device_count())  # what `--device auto` takes
+        own = devices or [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        if (device := torch.device(own[slot % len(own)])).type == "cuda":
+            torch.cuda.set_device(device)  # what `--device auto` takes, and `cuda`
     with suppress(EOFError, ConnectionError):
         while True:
             task = connection.recv()

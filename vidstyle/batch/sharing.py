@@ -49,8 +49,7 @@ class Todo:
 
     def cut(self, job: Job, shots: Sequence[Shot]) -> int:
         """Has it rendered in parts: so many, or none where it is one."""
-        frames = sum(shot.frames for shot in shots)
-        parts = in_parts(shots, max(PART, frames // (SHARES * self._workers)))
+        parts = share_out(shots, self._workers)
         if len(parts) == 1:
             self.put_first(Task(job))
             return 0
@@ -64,6 +63,11 @@ class Todo:
     def wants(self, task: Task) -> bool:
         """Or its job has ended, another part having failed."""
         return task.job not in self._ended
+
+
+def share_out(shots: Sequence[Shot], workers: int) -> list[Part]:
+    """Parts for so many workers: long enough to be worth it, enough that all end together."""
+    return in_parts(shots, max(PART, _frames(tuple(shots)) // (SHARES * workers)))
 
 
 def in_parts(shots: Sequence[Shot], least: int) -> list[Part]:
