@@ -204,6 +204,37 @@ def test_tags_without_a_place_are_said(tmp_path: Path) -> None:
     assert Labels.of(tmp_path / "a.mkv").tags == {"title": "The Scream", "DIRECTOR": "Munch"}
 
 
+def test_languages_without_a_place_are_said(tmp_path: Path) -> None:
+    """mov and mp4 have codes for three letters of the alphabet only, avi has none at all."""
+    given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))
+    with av.open(str(given)) as clip, av.open(str(tmp_path / "s.mkv"), "w") as target:
+        copies = [target.add_stream_from_template(stream) for stream in clip.streams]
+        for copy, language in zip(copies, ("en-GB", "nor", "zh-Hant"), strict=True):
+            copy.metadata["language"] = language
+        for packet in clip.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                target.mux(packet)
+    said = {
+        ending: [
+            warning
+            for warning in carried(tmp_path / "s.mkv", tmp_path / f"a{ending}").warnings
+            if "language" in warning
+        ]
+        for ending in (".mkv", ".mp4", ".avi")
+    }
+    assert said[".mkv"] == []
+    assert said[".mp4"] == [
+        "sound stream 2 loses its language zh-Hant: mp4 cannot say it",
+        "left out of .mp4: the pictures' language en-GB",
+    ]
+    assert said[".avi"] == [
+        "sound stream 1 loses its language nor: avi cannot say it",
+        "sound stream 2 loses its language zh-Hant: avi cannot say it",
+        "left out of .avi: the pictures' language en-GB",
+    ]
+
+
 def test_names_of_streams_and_attachments_are_carried(tmp_path: Path) -> None:
     given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))
     names = [{"language": "nor", "title": name} for name in ("The pier", "Talk", "Sea")]

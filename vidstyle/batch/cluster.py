@@ -114,6 +114,8 @@ class _Cluster:
 
     def _submit(self) -> None:
         """As many again wait as find room: for nodes that join, and what starts some if any do."""
+        if not self._todo:
+            return  # and the cluster is not asked for its nodes at every turn
         nodes = self._nodes()
         places = self._workers or max(1, room(nodes, self._share))
         while self._todo and len(self._running) < (self._workers or 2 * places):

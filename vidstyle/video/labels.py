@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -89,17 +90,35 @@ def _tags(clip: InputContainer) -> dict[str, str]:
 
 
 def lost_tags(tags: dict[str, str], muxer: str) -> list[str]:
-    """Those it has no place for, found by trial, since nothing lists them."""
+    """Those of a clip that it has no place for, found by trial, since nothing lists them."""
+    if not tags:
+        return []
+    with _tried(muxer, tags, {}) as made:
+        kept = {key.lower() for key in made.metadata}
+    return [key for key in tags if key.lower() not in kept]
+
+
+def lost_stream_tags(tags: dict[str, str], muxer: str) -> list[str]:
+    """The same of one stream: a language, say, that it has no code for."""
+    if not tags:
+        return []
+    with _tried(muxer, {}, tags) as made:
+        kept = stream_tags(made.streams[0])
+    return [f"{key} {text}" for key, text in tags.items() if kept.get(key) != text]
+
+
+@contextmanager
+def _tried(muxer: str, tags: dict[str, str], of_stream: dict[str, str]) -> Iterator[InputContainer]:
     file = io.BytesIO()
     with av.open(file, "w", format=muxer) as trial:
         trial.metadata.update(tags)
         stream = cast(VideoStream, trial.add_stream("mpeg4", rate=1))
+        stream.metadata.update(of_stream)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
         trial.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
         trial.mux(stream.encode(None))
     with av.open(io.BytesIO(file.getvalue())) as made:
-        kept = {key.lower() for key in made.metadata}
-    return [key for key in tags if key.lower() not in kept]
+        yield cast(InputContainer, made)
 
 
 def stream_tags(stream: Stream) -> dict[str, str]:

@@ -17,7 +17,7 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
-from vidstyle.video.labels import repeats_chapters, stream_tags
+from vidstyle.video.labels import lost_stream_tags, repeats_chapters, stream_tags
 from vidstyle.video.source import open_source
 from vidstyle.video.timeline import Timeline
 
@@ -260,7 +260,7 @@ class Tracks:
                 return
             copy = encoded
             self._tracks[stream.index] = _Encoded(copy)
-        _describe(stream, copy)
+        self._describe(stream, copy, f"sound stream {number}")
 
     def _encoder(self, stream: AudioStream, number: int) -> AudioStream | None:
         name, target = stream.codec_context.codec.canonical_name, self._container.sound
@@ -300,7 +300,20 @@ class Tracks:
         else:
             self._leave_out(f"subtitle stream {number} ({name})")
             return
-        _describe(stream, copy)
+        self._describe(stream, copy, f"subtitle stream {number}")
+
+    def _describe(
+        self,
+        stream: AudioStream | SubtitleStream,
+        copy: AudioStream | SubtitleStream,
+        what: str,
+    ) -> None:
+        tags, container = stream_tags(stream), self._container
+        copy.metadata.update(tags)
+        copy.disposition = stream.disposition
+        if not container.any_tags and (lost := lost_stream_tags(tags, container.muxer)):
+            named = ", ".join(lost)
+            self._warnings.append(f"{what} loses its {named}: {container.muxer} cannot say it")
 
     def _leave_out(self, what: str) -> None:
         self._warnings.append(f"{what} is left out: {self._container.muxer} cannot hold it")
@@ -315,11 +328,6 @@ def _is_text(stream: SubtitleStream) -> bool:
     except (av.FFmpegError, ValueError):
         return False
     return stream.codec_context.subtitle_header is not None
-
-
-def _describe(stream: AudioStream | SubtitleStream, copy: AudioStream | SubtitleStream) -> None:
-    copy.metadata.update(stream_tags(stream))
-    copy.disposition = stream.disposition
 
 
 def _begin(packet: av.Packet) -> Fraction:

@@ -24,7 +24,7 @@ from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.encoders import check_output, quiet_libraries, usual_priority
 from vidstyle.video.geometry import Orientation
-from vidstyle.video.labels import Labels, Timecode, lost_tags
+from vidstyle.video.labels import Labels, Timecode, lost_stream_tags, lost_tags
 from vidstyle.video.palette import Palette
 from vidstyle.video.reader import exact_seconds
 from vidstyle.video.sequence import ImageSequence
@@ -250,9 +250,11 @@ class ClipWriter:
             self._container.metadata.update(labels.tags)
             self._stream.metadata.update(labels.picture_tags)
             self._stream.disposition = Disposition.default  # which mkv would else deny
-            if labels.tags and not container.any_tags:
+            if not container.any_tags:
                 nameless = lost_tags(labels.tags, container.muxer)
                 lost += [f"the tags {', '.join(nameless)}"] * bool(nameless)
+                unsaid = lost_stream_tags(labels.picture_tags, container.muxer)
+                lost += [f"the pictures' {', '.join(unsaid)}"] * bool(unsaid)
         else:
             lost += ["the tags"] * bool(labels.tags) + ["the timecode"] * bool(labels.timecode)
         if container.sound is None:
