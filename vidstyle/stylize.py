@@ -47,7 +47,7 @@ GRAIN = 1.5  # pixels
 DEEP_EVERY = 2  # steps of a frame that follows another: what deep taps say changes slowly
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
 PASS_STEPS = 1  # of a later pass over a shot
-BLEND = 0.8  # of the carried picture in a later pass's start, the rest is the frame's own
+BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
 

@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidstyle import render, stylize
+from vidstyle import render
 from vidstyle.checkpoint import Checkpointed, StoredShot
 from vidstyle.device import choose_device, device_name
 from vidstyle.features.vgg import BLOCKS, build_vgg

@@ -46,6 +46,24 @@ def test_sharp_warp_neither_blurs_nor_amplifies_as_the_pure_kernels_do():
     assert (blurred[inner].std() / energy).item() < 0.85
 
 
+@pytest.mark.parametrize(("pixels", "kept"), [(4, 0.97), (8, 0.998)])
+def test_sharp_warp_is_a_cubic_spline_s(pixels, kept):
+    """Its gain for a wave at half-pixel shifts, from its transfer function."""
+    phase = 2 * torch.pi / pixels * torch.arange(64.0)
+    wave = (0.5 + 0.3 * torch.cos(phase)).expand(1, 1, 32, 64).contiguous()
+    there = 0.3 * torch.cos(phase + torch.pi / pixels)[16:-16]
+    moved = warp_sharp(wave, constant_flow(0.5, 0, 32, 64))[0, 0, 16, 16:-16] - 0.5
+    assert (moved @ there / (there @ there)).item() == pytest.approx(kept, abs=0.003)
+
+
+def test_sharp_warp_copies_what_does_not_move():
+    picture, flow = to_tensor(texture(24, 32, grain=0.5)), constant_flow(0, 0)
+    flow[..., 16:] = 0.5
+    moved = warp_sharp(picture, flow)
+    assert torch.equal(moved[..., :16], picture[..., :16])
+    assert not torch.equal(moved[..., 16:], picture[..., 16:])
+
+
 def test_still_pixels_are_copied():
     flow = constant_flow(0.06, 0.06)
     flow[..., 16:] = 0.5
