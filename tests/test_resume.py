@@ -7,18 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vidstyle as v
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_film
 from vidstyle import device, passes, stylize
+from vidstyle.flow.motion import Fields, Motion
 from vidstyle.options import render_settings
 from vidstyle.render import find_shots, stylize_part
 from vidstyle.video import ClipReader, ClipWriter
@@ -300,3 +303,25 @@ def test_a_sequence_killed_between_two_names_goes_on(
         a, b = (Path(f"{name}.{number:04}.png").read_bytes() for name in "ab")
         assert a == b
     assert len(os.listdir()) == 20
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_motion_is_found_beside_the_optimiser_and_only_where_it_is_needed(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: int
+) -> None:
+    asked: list[str] = []
+    estimated = Motion._estimated
+
+    def listen(self: Motion, earlier: np.ndarray, later: np.ndarray) -> Fields:
+        asked.append(threading.current_thread().name)
+        return estimated(self, earlier, later)
+
+    monkeypatch.setattr(Motion, "_estimated", listen)
+    look = replace(LOOK, passes=passes)
+    keep = v.WorkSettings(keep=True)
+    render(film, painting, tmp_path / "a.mkv", look=look, work=keep)
+    assert asked == ["vidstyle stage"] * 8  # two shots of five frames
+    asked.clear()
+    overwrite = v.OutputSettings(overwrite=True)
+    render(film, painting, tmp_path / "a.mkv", look=look, work=keep, output=overwrite)
+    assert asked == []

@@ -325,6 +325,10 @@ class Work:
         """Finished ones on disk: each counts once for every pass that it has been through."""
         return sum(piece.end - piece.first for piece in _pieces(self.folder))
 
+    def works(self, first: int) -> int:
+        """Of those, the ones on the shot that begins with frame `first`."""
+        return max((piece.end for piece in _pieces(self.folder, first)), default=0)
+
     @property
     def whole_frames(self) -> int:
         """About so many have been through all passes."""

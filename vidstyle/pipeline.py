@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Event
-from typing import Final, ParamSpec, TypeVar
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, Final, ParamSpec, TypeVar
 
 ROOM: Final = 3  # frames between two stages: enough to even out slow ones, small beside a step
 
@@ -24,17 +25,21 @@ _END: Final = object()
 def ahead(items: Iterable[T], room: int = ROOM) -> Iterator[Iterator[T]]:
     """`items`, made by a thread, at most `room` before they are asked for.
 
-    What making one raises is raised where it is asked for. On leaving the thread has ended: by
-    then at most the item at hand is finished, those that wait are forgotten.
+    The first is made when it is asked for, by who asks: finding it may take long, as the way to a
+    late start in a clip does, and only the main thread can be stopped by a signal. What making one
+    raises is raised where it is asked for. On leaving the thread has ended: the item at hand is
+    finished, those that wait are forgotten.
     """
     source = iter(items)
-    with _one_thread() as thread:
-        waiting = deque(thread.submit(next, source, _END) for _ in range(room))
+    with _thread() as begin:
 
         def taken() -> Iterator[T]:
-            while (item := waiting.popleft().result()) is not _END:
-                waiting.append(thread.submit(next, source, _END))
+            item = next(source, _END)
+            waiting = deque(begin(next, source, _END) for _ in range(room))
+            while item is not _END:
                 yield item  # type: ignore[misc]  # mypy cannot tell _END from a T
+                item = waiting.popleft().result()
+                waiting.append(begin(next, source, _END))
 
         yield taken()
 
@@ -46,7 +51,7 @@ def behind(consume: Callable[P, object], room: int = ROOM) -> Iterator[Callable[
     What a call raises is raised by one of the next, or on leaving, and none is made after it. On
     leaving all have been made; with an exception those that wait are forgotten.
     """
-    waiting: deque[Future[None]] = deque()
+    waiting: deque[Future[Any]] = deque()
     failed = Event()
 
     def call(*arguments: P.args, **named: P.kwargs) -> None:
@@ -58,12 +63,12 @@ def behind(consume: Callable[P, object], room: int = ROOM) -> Iterator[Callable[
             failed.set()
             raise
 
-    with _one_thread() as thread:
+    with _thread() as begin:
 
         def put(*arguments: P.args, **named: P.kwargs) -> None:
             while waiting and (len(waiting) >= room or waiting[0].done()):
                 waiting.popleft().result()
-            waiting.append(thread.submit(call, *arguments, **named))
+            waiting.append(begin(call, *arguments, **named))
 
         yield put
         while waiting:
@@ -71,10 +76,37 @@ def behind(consume: Callable[P, object], room: int = ROOM) -> Iterator[Callable[
 
 
 @contextmanager
-def _one_thread() -> Iterator[ThreadPoolExecutor]:
-    """Ended on leaving: what it has not begun, it never will."""
-    thread = ThreadPoolExecutor(1)
+def _thread() -> Iterator[Callable[..., Future[Any]]]:
+    """A function that has calls made by one thread; on leaving it has ended.
+
+    `concurrent.futures` has its threads refuse work as soon as the main thread has ended, which
+    would break off a render in another thread.
+    """
+    calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+    left = Event()
+
+    def begin(call: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        calls.put((future, lambda: call(*arguments, **named)))
+        return future
+
+    def work() -> None:
+        while (given := calls.get()) is not None:
+            future, call = given
+            if left.is_set():
+                continue  # nobody asks for it any more
+            try:
+                future.set_result(call())
+            except BaseException as error:  # raised where the result is asked for
+                future.set_exception(error)
+            del given, future, call  # or a frame is kept while nothing is asked for
+
+    thread = Thread(target=work, name="vidstyle stage")
     try:
-        yield thread
+        thread.start()
+        yield begin
     finally:
-        thread.shutdown(cancel_futures=True)
+        left.set()
+        calls.put(None)
+        if thread.ident is not None:
+            thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import time
@@ -99,6 +100,8 @@ class Warned:
 
     message: str
 
+
+BESIDE = ("dis",)  # flows found beside the optimiser: OpenCV's, on the CPU and soon done
 
 Event = Started | Resumed | FrameDone | Warned | Step
 OnEvent = Callable[[Event], None]
@@ -309,7 +312,6 @@ def stylize_video(
         with (
             _held(ready, on_event),
             ClipWriter(target, reader.info, settings.output, ready.part) as writer,
-            _resumable(ready) as styler,
         ):
             writer.comment = _comment(paintings, ready.styler)
             if stored is not None:
@@ -317,10 +319,9 @@ def stylize_video(
             # What cannot be carried over is known now, not after hours of work.
             early = [*reader.warnings, *writer.warnings]
             _warn(early, on_event)
-            resumed = ready.resumed
-            on_frame = _counted(ready.look.rounds, begun, on_event)
-            with closing(_stylized(ready, styler, on_frame)) as frames:
-                tally = _pass_frames(frames, writer, ready.styler)
+            resumed = stored.whole_frames if stored is not None else 0
+            frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
+            tally = _pass_frames(frames, writer, ready.styler)
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
         _warn(_damage(reader), on_event)
@@ -364,8 +365,8 @@ def stylize_part(
         on_event(Started(ready.reader.info, ready.styler.compute, count))
         on_frame = _counted(look.rounds, begun, on_event)
         with (
+            ahead(_with_motion(ready.reader.frames_of(shots), ready)) as frames,
             Checkpointed(ready.styler, stored, shots[0].first) as styler,
-            ahead(_with_motion(ready.reader.frames_of(shots), ready.styler)) as frames,
         ):
             for _ in stylize_in_passes(
                 frames, styler, look.rounds, look.loop, ready.folder, on_frame
@@ -392,10 +393,10 @@ class _Ready:
     def choices(self) -> dict[str, object]:
         return {"precision": self.styler.compute.precision, "threads": self.part.threads}
 
-    @property
-    def resumed(self) -> int:
-        """About so many frames are finished."""
-        return self.stored.whole_frames if self.stored is not None else 0
+    def finished(self, first: int) -> int:
+        """About so many frames of the shot that begins with frame `first`."""
+        works = self.stored.works(first) if self.stored is not None else 0
+        return math.ceil(works / self.look.rounds)
 
     def settle(self) -> Work:
         if self.stored is None:
@@ -522,63 +523,86 @@ def _environment(styler: OptimizingStyler) -> dict[str, str]:
 
 @dataclass
 class _Tally:
+    """Of the frames that have gone out."""
+
+    steadiness: WarpError | None
     frames: int = 0
     shots: int = 0
-    steadiness: WarpError | None = None
+    _judged: int = -1  # the shot of the frame before
+
+    def count(self, shot: int, result: Frame) -> None:
+        self.frames, self.shots = result.index + 1, shot + 1
+
+    def judge(self, shot: int, source: Frame, result: Frame) -> None:
+        if self.steadiness is not None:
+            self.steadiness.add(source.image, result.image, new_shot=shot != self._judged)
+        self._judged = shot
 
 
-def _stylized(
-    ready: _Ready, styler: Refiner, on_frame: OnFrame
-) -> Generator[tuple[int, Frame, Frame]]:
+def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, Frame]]:
     """(shot, frame, stylised frame); with several passes the clip is read a second time for them.
 
-    So nothing but pictures has to wait on disk.
+    So nothing but pictures has to wait on disk. What is finished is stored before threads are
+    waited for.
     """
-    look, resumed = ready.look, ready.resumed
+    look = ready.look
     if look.rounds == 1:
-        with ahead(_with_motion(split_shots(ready.reader), ready.styler, resumed)) as frames:
+        with (
+            ahead(_with_motion(split_shots(ready.reader), ready)) as frames,
+            _resumable(ready) as styler,
+        ):
             for shot, source, result in stylize_shots(frames, styler):
                 yield shot, source, result
                 on_frame(shot, source.index)
         return
     with (
         ClipReader(ready.reader.path, ready.part) as first,
-        ahead(_with_motion(split_shots(first), ready.styler, resumed)) as frames,
+        ahead(_with_motion(split_shots(first), ready)) as frames,
         ahead(split_shots(ready.reader)) as sources,
+        _resumable(ready) as styler,
     ):
         results = stylize_in_passes(frames, styler, look.rounds, look.loop, ready.folder, on_frame)
         for (shot, source), image in zip(sources, results, strict=True):
             yield shot, source, replace(source, image=image)
 
 
-def _with_motion(
-    frames: Iterable[tuple[int, Frame]], styler: OptimizingStyler, resumed: int = 0
-) -> Iterator[tuple[int, Frame]]:
-    """The same; what `styler` will ask about motion has then been found, but for resumed frames."""
-    before: tuple[int, np.ndarray] | None = None
+def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[tuple[int, Frame]]:
+    """The same; what the first pass will ask about motion has then been found.
+
+    But for what is finished, and for a network's flow, which would take turns with the optimiser.
+    """
+    motion = ready.styler.motion if ready.look.flow in BESIDE and ready.look.strength else None
+    current, finished_to, before = -1, 0, np.empty(0)
     for shot, frame in frames:
         image = as_on_disk(frame.image)  # as the styler will see it
-        if styler.motion and frame.index >= resumed and before and before[0] == shot:
-            styler.motion.between(before[1], image)
-        before = shot, image
+        if shot != current:
+            current, finished_to = shot, frame.index + ready.finished(frame.index)
+        elif motion is not None and frame.index >= finished_to:
+            motion.between(before, image)
+        before = image
         yield shot, frame
 
 
 def _pass_frames(
-    frames: Iterable[tuple[int, Frame, Frame]], writer: ClipWriter, styler: OptimizingStyler
+    frames: Generator[tuple[int, Frame, Frame]], writer: ClipWriter, styler: OptimizingStyler
 ) -> _Tally:
-    flow = _make_flow(styler.settings, styler.compute.device)  # the styler's is at work meanwhile
-    tally = _Tally(steadiness=WarpError(flow) if flow else None)
+    look = styler.settings
+    beside = look.flow in BESIDE
+    # The styler's own is at work meanwhile.
+    flow = _make_flow(look, styler.compute.device) if beside else styler.flow
+    tally = _Tally(WarpError(flow) if flow else None)
 
     def take(shot: int, source: Frame, result: Frame) -> None:
-        writer.write(result, source, 1 - styler.settings.strength)
-        if tally.steadiness is not None:
-            tally.steadiness.add(source.image, result.image, new_shot=shot >= tally.shots)
-        tally.frames, tally.shots = result.index + 1, shot + 1
+        writer.write(result, source, 1 - look.strength)
+        tally.count(shot, result)
+        if beside:
+            tally.judge(shot, source, result)
 
-    with behind(take) as put:
+    with behind(take) as put, closing(frames):
         for shot, source, result in frames:
             put(shot, source, result)
+            if not beside:
+                tally.judge(shot, source, result)
     return tally
 
 

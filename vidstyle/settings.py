@@ -122,7 +122,7 @@ class StyleSettings:
     first_steps: int = 40
     style_weight: float = 1.0
     content_weight: float = 0.3
-    tv_weight: float = 0.1
+    tv_weight: float = 0.3
     temporal_weight: float = 300.0
     flow: str = "dis"
     flow_weights: Path | None = None

@@ -11,6 +11,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,12 @@ FREE = '[defaults]\nstyle = "wave.png"\nsteps = 1\nfirst_steps = 1\nprecision = 
 serve = local._serve
 
 
-def hasty(connection: Connection, slot: int, threads: int) -> None:
+def hasty(connection: Connection, *given: Any) -> None:
     """A worker that stores every frame."""
     from vidstyle import checkpoint
 
     checkpoint.PIECE_SECONDS = 0  # type: ignore[misc]
-    serve(connection, slot, threads)
+    serve(connection, *given)
 
 
 def test_mixed_jobs_on_two_workers(vidstyle: Vidstyle, folder: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_killed_worker_costs_its_piece_only(
     assert sorted(os.listdir(folder / "night")) == ["a-wave.mp4", "b-wave.mp4"]
 
 
-def deadly(connection: Connection, slot: int, threads: int) -> None:
+def deadly(connection: Connection, *given: Any) -> None:
     """A worker that its first job kills."""
     connection.recv()
     os._exit(9)

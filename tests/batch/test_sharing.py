@@ -9,6 +9,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,7 @@ class _Telling:
         return task
 
 
-def telling(connection: Connection, slot: int, threads: int) -> None:
+def telling(connection: Connection, *given: Any) -> None:
     hasty(_Telling(connection), slot, threads)  # type: ignore[arg-type]
 
 
@@ -198,7 +199,7 @@ def test_a_killed_worker_costs_its_piece_only(
     assert os.listdir(folder / "night") == ["a.mkv"]
 
 
-def failing(connection: Connection, slot: int, threads: int) -> None:
+def failing(connection: Connection, *given: Any) -> None:
     """A worker that cannot do the first shot, and is for ever at the others."""
     while True:
         task = connection.recv()

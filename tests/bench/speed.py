@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +54,7 @@ class Stages:
     """Seconds of each stage's calls; `first` is how long the first frame took to stylise.
 
     It takes far longer than the others: what was spent until then, which was at the moment `begun`,
-    is left out of `seconds`.
+    is left out of `seconds`. `beside` has what other threads than the main one have spent, in all.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -62,11 +63,14 @@ class Stages:
 
     def restart(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.beside: dict[str, float] = defaultdict(float)
         self.first: float | None = None
         self.begun = 0.0
 
     def timed(self, name: str, call: Callable) -> Callable:
         def run(*arguments: Any, **named: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                return self._timed_beside(name, lambda: call(*arguments, **named))
             begun = self._now()
             result = call(*arguments, **named)
             self.seconds[name].append(self._now() - begun)
@@ -76,6 +80,12 @@ class Stages:
             return result
 
         return run
+
+    def _timed_beside(self, name: str, call: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()  # without waiting for the device, which the optimiser is using
+        result = call()
+        self.beside[name] += time.perf_counter() - begun
+        return result
 
     def iterated(self, name: str, make: Callable) -> Callable:
         def run(*arguments: Any) -> Iterator[Any]:
@@ -194,8 +204,9 @@ def measure_size(
         )
     frame_ms = 1e3 * stages.whole(report.frames)
     facts: dict[str, Any] = {"size": f"{report.width}x{report.height}", "frames": report.frames}
-    names = ("optimise", "stylise", "store", "spool", *MEANWHILE)
+    names = ("optimise", "stylise", "store", "spool")
     later = {name: 1e3 * stages.later(name, report.frames) for name in names}
+    later |= {name: 1e3 * stages.beside[name] / report.frames for name in MEANWHILE}
     later["wait"] = frame_ms - later["stylise"] - later["spool"]
     later["rest"] = later.pop("stylise") - later["optimise"] - later["store"]
     facts |= {f"{name}_ms": value for name, value in later.items()}

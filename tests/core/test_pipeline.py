@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -112,5 +114,50 @@ def test_an_error_in_the_last_call_is_raised_on_leaving():
 def test_no_thread_is_left_by_an_error_outside(stage):
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt), stage():
+        assert threading.active_count() == before + 1
         raise KeyboardInterrupt
     assert threading.active_count() == before
+
+
+def test_an_error_outside_waits_for_the_call_at_hand_and_for_no_other():
+    begun, let_go, seen = threading.Event(), threading.Event(), []
+
+    def take(number):
+        begun.set()
+        let_go.wait(PATIENCE)
+        seen.append(number)
+
+    with pytest.raises(KeyboardInterrupt), behind(take) as put:
+        put(1)
+        put(2)
+        begun.wait(PATIENCE)
+        threading.Timer(0.1, let_go.set).start()
+        raise KeyboardInterrupt
+    assert seen == [1]
+
+
+def test_the_first_item_is_made_by_who_asks():
+    """A long way to a clip's late start can then be stopped."""
+    names = (threading.current_thread().name for _ in range(3))
+    with ahead(names) as items:
+        first, *others = items
+    assert first == threading.current_thread().name and first not in others
+
+
+def test_stages_outlive_the_main_thread():
+    program = """
+import threading, time
+from vidstyle.pipeline import ahead
+
+def render():
+    with ahead(range(20)) as items:
+        for item in items:
+            time.sleep(0.02)
+    print(item)
+
+threading.Thread(target=render).start()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE * 3
+    )
+    assert (ended.stdout, ended.stderr) == ("19\n", "")

@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import Outcome
 from vidstyle.batch.local import LocalExecutor, cores
@@ -17,9 +19,11 @@ from vidstyle.device import choose_device
 from vidstyle.errors import SettingsError, VidstyleError
 from vidstyle.options import RenderSettings
 from vidstyle.render import (
+    Event,
     FrameDone,
     OnEvent,
     Report,
+    Started,
     Warned,
     find_shots,
     stylize_video,
@@ -42,10 +46,11 @@ def stylize_on_devices(
     begun = time.perf_counter()
     devices = _devices(settings)
     settings = _of_one(settings, devices)
-    shots = find_shots(clip, paintings, target, settings, on_event)
+    _prefer(devices[0])
+    crew = _Crew(on_event, begun)
+    shots = find_shots(clip, paintings, target, settings, crew.beginning)
     parts = share_out(shots, len(devices))
     job = Job(clip, tuple(paintings), target, settings, 0)
-    crew = _Crew(on_event, begun)
     if len(parts) > 1:
         with closing(_rendered(job, parts, devices)) as messages:
             for task, message in messages:
@@ -60,7 +65,7 @@ def stylize_on_devices(
         compute=settings.compute,
         output=settings.output,
         work=settings.work,
-        on_event=crew.joining if len(parts) > 1 else on_event,
+        on_event=crew.joining if len(parts) > 1 else crew.going_on,
     )
     if len(parts) == 1:
         return report
@@ -68,16 +73,23 @@ def stylize_on_devices(
 
 
 def _devices(settings: RenderSettings) -> list[str]:
+    """Each by a name of its own: `cpu`, or a card's with its number."""
     asked = settings.compute.device
-    devices = [name.strip() for name in asked.split(",")]
-    if len({choose_device(name).type for name in devices}) > 1:
+    devices = [choose_device(name.strip()) for name in asked.split(",")]
+    if len({device.type for device in devices}) > 1:
         raise SettingsError(f"--device {asked}: all must be of one kind, as cuda:0,cuda:1 are")
     if not can_be_cut(settings):
         raise SettingsError(
             f"--device {asked}: shots made side by side are joined from finished work, and a loop "
             "has none; leave out --no-resume and --loop, or name one device"
         )
-    return devices
+    return ["cpu" if device.type == "cpu" else f"cuda:{device.index or 0}" for device in devices]
+
+
+def _prefer(device: str) -> None:
+    """Whose name in the settings would make other work of it."""
+    if device != "cpu":
+        torch.cuda.set_device(device)
 
 
 def _of_one(settings: RenderSettings, devices: Sequence[str]) -> RenderSettings:
@@ -119,7 +131,18 @@ class _Crew:
             case Outcome():
                 raise VidstyleError(message.reason)
 
-    def joining(self, event: object) -> None:
+    def beginning(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._warn(event.message)
+        else:
+            self._on_event(event)
+
+    def going_on(self, event: Event) -> None:
+        """The same, where it begins a second time."""
+        if not isinstance(event, Started):
+            self.beginning(event)
+
+    def joining(self, event: Event) -> None:
         """Of the joining, which renders nothing, only what it warns of."""
         if isinstance(event, Warned):
             self._warn(event.message)
@@ -132,6 +155,7 @@ class _Crew:
 
 def _as_one_render(report: Report, resumed: int, seconds: float, devices: int) -> Report:
     """The joining's report knows only its own time."""
+    resumed = min(resumed, report.frames)  # what overlaps counts more often
     return replace(
         report,
         frames_resumed=resumed,

@@ -145,10 +145,11 @@ class _Shared:
         if outcome.state != FINISHED:
             return outcome
         seconds = self.seconds + outcome.report["seconds"]
-        made = outcome.report["frames"] - self.resumed
+        resumed = min(self.resumed, outcome.report["frames"])  # what overlaps counts more often
+        made = outcome.report["frames"] - resumed
         whole = {
             "seconds": round(seconds, 3),
-            "frames_resumed": self.resumed,
+            "frames_resumed": resumed,
             "frames_per_second": round(made / seconds, 3),
         }
         return replace(outcome, report=outcome.report | whole)

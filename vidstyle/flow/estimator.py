@@ -15,7 +15,7 @@ FlowEstimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def remember(flow: FlowEstimator) -> FlowEstimator:
     """The same estimator, answering again from memory for its last two pairs of pictures.
 
-    Rendering asks for a pair's flow in both directions, then judging asks once more.
+    Measuring asks for a pair's flow in both directions, once for each of its figures.
     """
     known: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque(maxlen=2)
 

@@ -27,9 +27,9 @@ class Fields(NamedTuple):
 class Motion:
     """Flow between a frame and the next, exactly 0 in both where neither moves (`unmoved`).
 
-    Asked ahead of time by another thread, the answer is there when it is needed. A pass that comes
-    back over a shot meets the same pairs, the latest first: as many as fit into `room` bytes are
-    remembered, `LEAST` always, under what their pictures hold.
+    Asked ahead of time by another thread, the first pass's answers are there when they are needed.
+    A pass that comes back over a shot meets the same pairs, the latest first: as many as fit into
+    `room` bytes are remembered, `LEAST` always, under what their pictures hold.
     """
 
     def __init__(self, estimate: FlowEstimator, device: torch.device, room: int) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 STILL = 0.1  # pixels: less motion than this is noise, and resampling by it only blurs
 
 POLE: Final = math.sqrt(3) - 2  # of the filter that makes a picture a spline's coefficients
-REACH: Final = 12  # pixels: that far off |POLE| ** 12 is less than float32 can tell
+REACH: Final = 12  # pixels: |POLE| ** 12 is float32's own error
 EDGE: Final = 2  # coefficients beyond the picture's border that a place near it reads
 
 
@@ -54,11 +54,12 @@ def _spline_coefficients(image: Tensor) -> Tensor:
     for axis in (3, 2):
         reach = min(REACH, image.shape[axis] - 1)
         away = torch.arange(-reach, reach + 1, device=image.device).abs()
-        kernel = (1 - POLE) / (1 + POLE) * torch.tensor(POLE, device=image.device) ** away
+        kernel = torch.tensor(POLE, device=image.device) ** away
         shape = [1, 1, 1, 1]
         shape[axis] = -1
         edges = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
-        kernel = kernel.to(image).view(shape).expand(image.shape[1], 1, -1, -1)
+        # A whole one's sum is (1 + POLE) / (1 - POLE); of a cut one the picture's mean is kept.
+        kernel = (kernel / kernel.sum()).to(image).view(shape).expand(image.shape[1], 1, -1, -1)
         image = F.conv2d(F.pad(image, edges, mode="reflect"), kernel, groups=image.shape[1])
     return image
 
