@@ -171,7 +171,7 @@ class _Telling:
 
 
 def telling(connection: Connection, *given: Any) -> None:
-    hasty(_Telling(connection), slot, threads)  # type: ignore[arg-type]
+    hasty(_Telling(connection), *given)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
