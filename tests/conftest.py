@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samples.clip import SampleClip, sample_clip
 from tests.video.made_clips import make_clip, texture
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
@@ -58,6 +59,12 @@ def vidstyle(
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def sample() -> SampleClip:
+    """The sample clip with its exact flow, drawn once: it takes ten seconds."""
+    return sample_clip()
 
 
 @pytest.fixture(scope="session")

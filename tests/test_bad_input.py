@@ -361,7 +361,11 @@ def test_a_library_opencv_lacks(clip: Path, painting: Path, tmp_path: Path) -> N
     ("more", "said"),
     [
         (("--no-resume", "--passes", "1"), "b.mkv: larger than files may be here"),
-        (("--no-resume",), "could not be written (File too large); free some space"),
+        pytest.param(
+            ("--no-resume",),
+            "could not be written (File too large); free some space",
+            marks=pytest.mark.slow,
+        ),
         ((), "could not be written (File too large); free some space, or name another folder"),
     ],
 )

@@ -28,8 +28,8 @@ generate = load_generator()
 
 
 @pytest.fixture(scope="module")
-def clip():
-    return generate.sample_clip()
+def clip(sample):
+    return sample
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +168,7 @@ def test_committed_clip_is_what_the_generator_draws(clip, decoded):
         assert np.abs((shown - drawn.astype(float)).mean((0, 1))).max() < 1  # level: the matrix
 
 
+@pytest.mark.slow
 def test_committed_painting_is_what_the_generator_paints():
     saved = cv2.imread(str(SAMPLES / "scream.jpg"))[..., ::-1]
     painted = generate.scream()

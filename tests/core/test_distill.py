@@ -49,6 +49,7 @@ def teach(lesson, name: str, monkeypatch, *more: str) -> dict[str, torch.Tensor]
     return load_file(path)
 
 
+@pytest.mark.slow
 def test_the_recipe_is_seeded_and_its_file_loads(lesson, monkeypatch):
     first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
     again = teach(lesson, "b.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
@@ -70,6 +71,7 @@ def test_teaching_brings_the_student_closer(lesson, monkeypatch, capsys):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_a_lesson_can_go_on_from_a_file(lesson, monkeypatch):
     first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "1")
     start = [

@@ -1,8 +1,5 @@
 """Flow and trust mask against the generated clip, whose motion and occlusions are known exactly."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,13 +15,8 @@ FAR_PAIRS = [(4, 9), (20, 25), (33, 38), (40, 46)]
 
 
 @pytest.fixture(scope="module")
-def clip():
-    root = str(Path(__file__).parents[2])
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    from samples.clip import sample_clip
-
-    return sample_clip()
+def clip(sample):
+    return sample
 
 
 def pictures(clip, *frames: int) -> list[np.ndarray]:
