@@ -28,7 +28,7 @@ from vidstyle.features import FEATURES
 from vidstyle.flow import FLOWS
 from vidstyle.frame import ClipInfo, ColourTags
 from vidstyle.measure import measure_video
-from vidstyle.options import OPTIONS, parse_time
+from vidstyle.options import OPTIONS, RenderSettings, parse_time
 from vidstyle.render import FrameDone, Report, Started, Warned
 from vidstyle.settings import StyleSettings, WorkSettings
 from vidstyle.video import ClipReader, probe
@@ -114,11 +114,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a render was asked for, instead of the render."""
     seen: dict[str, Any] = {}
 
-    def note(clip: Path, styles: list[Path], target: Path, **settings: Any) -> Report:
-        seen.update(settings, clip=clip, styles=styles, target=target)
+    def note(
+        clip: Path, styles: list[Path], target: Path, settings: RenderSettings, on_event: object
+    ) -> Report:
+        seen.update(vars(settings), clip=clip, styles=styles, target=target)
         return REPORT
 
-    monkeypatch.setattr("vidstyle.render.stylize_video", note)
+    monkeypatch.setattr("vidstyle.render.stylize_clip", note)
     return seen
 
 

@@ -278,20 +278,9 @@ def _rendered(
         from vidstyle.batch.devices import stylize_on_devices
 
         return stylize_on_devices(clip, styles, target, settings, progress)
-    from vidstyle.render import stylize_video
+    from vidstyle.render import stylize_clip
 
-    return stylize_video(
-        clip,
-        styles,
-        target,
-        part=settings.part,
-        look=settings.look,
-        features=settings.features,
-        compute=settings.compute,
-        output=settings.output,
-        work=settings.work,
-        on_event=progress,
-    )
+    return stylize_clip(clip, styles, target, settings, progress)
 
 
 def _default_target(source: Path, styles: list[Path], ending: str) -> Path:

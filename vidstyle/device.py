@@ -18,9 +18,8 @@ from vidstyle.errors import SettingsError
 from vidstyle.settings import PRECISIONS
 
 CLEARLY_FASTER = 0.85  # of float32's time: less gain is within a short timing's noise
-CPU_ROOM = (
-    3_000_000_000  # bytes of one step's feature maps: 1280x720 in one go, 1080p in 5 GB in all
-)
+# Bytes of one step's feature maps: 1280x720 in one go, 1080p in 5 GB in all.
+CPU_ROOM = 3_000_000_000
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

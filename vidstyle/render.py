@@ -296,7 +296,6 @@ def stylize_video(
     Raises `RequestError` before any work, `DecodeError`, `EncodeError` or `DeviceMemoryError`
     (all `VidstyleError`) when the work fails.
     """
-    begun = time.perf_counter()
     settings = RenderSettings(
         part or ClipSettings(),
         look or StyleSettings(),
@@ -305,7 +304,18 @@ def stylize_video(
         output or OutputSettings(),
         work or WorkSettings(),
     )
-    clip, target = Path(clip), Path(target)
+    return stylize_clip(Path(clip), paintings, Path(target), settings, on_event)
+
+
+def stylize_clip(
+    clip: Path,
+    paintings: Paths,
+    target: Path,
+    settings: RenderSettings,
+    on_event: OnEvent = lambda event: None,
+) -> Report:
+    """`stylize_video`, its settings in one."""
+    begun = time.perf_counter()
     with _ready(clip, paintings, target, settings, on_event) as ready:
         reader, stored = ready.reader, ready.stored
         on_event(Started(reader.info, ready.styler.compute, reader.expected_frames))

@@ -32,10 +32,10 @@ def made(folder: Path) -> Path:
 
 @pytest.fixture
 def no_render(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*files: object, **settings: Any) -> None:
+    def refuse(*asked: object) -> None:
         raise VidstyleError("rendered")
 
-    monkeypatch.setattr("vidstyle.render.stylize_video", refuse)
+    monkeypatch.setattr("vidstyle.render.stylize_clip", refuse)
 
 
 @pytest.mark.usefixtures("no_render")
@@ -78,7 +78,7 @@ def test_another_picture_is_rendered(folder: Path, made: Path, more: str) -> Non
 def test_a_sequence_is_copied_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = jobs(folder, FIRST + 'name = "a.%04d.png"\n')
     assert render_job(first).state == FINISHED
-    monkeypatch.setattr("vidstyle.render.stylize_video", None)
+    monkeypatch.setattr("vidstyle.render.stylize_clip", None)
     (second,) = jobs(folder, FIRST + 'name = "b/%03d.png"\n')
     outcome = render_job(second)
     assert outcome.state == FINISHED, outcome.reason

@@ -14,7 +14,7 @@ from tests.batch.made_jobs import write_jobs
 from tests.conftest import Vidstyle
 from vidstyle.batch.jobs import Job, read_jobs
 from vidstyle.errors import RequestError
-from vidstyle.options import OPTIONS, render_settings
+from vidstyle.options import OPTIONS, RenderSettings, render_settings
 from vidstyle.render import Report
 
 
@@ -132,11 +132,13 @@ def test_every_option_means_what_it_means_to_run(
     """The same words on the command line and in a job file make the same settings."""
     asked: dict[str, Any] = {}
 
-    def note(*files: object, **settings: Any) -> Report:
-        asked.update(settings)
+    def note(
+        clip: Path, styles: object, target: Path, settings: RenderSettings, on_event: object
+    ) -> Report:
+        asked.update(vars(settings))
         raise RequestError("enough")
 
-    monkeypatch.setattr("vidstyle.render.stylize_video", note)
+    monkeypatch.setattr("vidstyle.render.stylize_clip", note)
     words = {
         "features": "vgg16", "weights": "/w.pth", "style_layers": "relu1_1, relu2_1",
         "content_layer": "relu3_1", "size": 200, "steps": 2, "first_steps": 3, "style_weight": 4,

@@ -26,7 +26,7 @@ from vidstyle.render import (
     Started,
     Warned,
     find_shots,
-    stylize_video,
+    stylize_clip,
 )
 
 
@@ -37,7 +37,7 @@ def stylize_on_devices(
     settings: RenderSettings,
     on_event: OnEvent = lambda event: None,
 ) -> Report:
-    """As `stylize_video`; `settings.compute.device` names several, such as `cuda:0,cuda:1`.
+    """As `stylize_clip`; `settings.compute.device` names several, such as `cuda:0,cuda:1`.
 
     Each has a process of its own, which renders shots; this one finds and joins them. A clip of one
     shot, or a short one, is rendered on the first. Raises what a worker failed of as a
@@ -55,18 +55,8 @@ def stylize_on_devices(
         with closing(_rendered(job, parts, devices)) as messages:
             for task, message in messages:
                 crew.hear(task, message)
-    report = stylize_video(
-        clip,
-        paintings,
-        target,
-        part=settings.part,
-        look=settings.look,
-        features=settings.features,
-        compute=settings.compute,
-        output=settings.output,
-        work=settings.work,
-        on_event=crew.joining if len(parts) > 1 else crew.going_on,
-    )
+    heard = crew.joining if len(parts) > 1 else crew.going_on
+    report = stylize_clip(clip, paintings, target, settings, heard)
     if len(parts) == 1:
         return report
     return _as_one_render(report, crew.resumed, time.perf_counter() - begun, len(devices))

@@ -148,21 +148,9 @@ def _made(task: Task, say: Say) -> Made:
 
 def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
     """The result's digest and the render's report."""
-    from vidstyle.render import stylize_video
+    from vidstyle.render import stylize_clip
 
-    settings = job.settings
-    report = stylize_video(
-        job.clip,
-        job.styles,
-        job.target,
-        part=settings.part,
-        look=settings.look,
-        features=settings.features,
-        compute=settings.compute,
-        output=settings.output,
-        work=settings.work,
-        on_event=_Teller(say),
-    )
+    report = stylize_clip(job.clip, job.styles, job.target, job.settings, _Teller(say))
     return file_digest(job.target), report.as_dict()
 
 
