@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.conftest import TINY, Vidstyle
 from tests.video.made_clips import click_time, make_clip, picture_times, real_clip
@@ -331,6 +331,8 @@ def test_image(vidstyle: Vidstyle, painting: Path) -> None:
     assert re.fullmatch(r"wave-wave\.png: written in [\d.]+ s\n", done.err)
     with Image.open("wave-wave.png") as picture:
         assert picture.size == (48, 40)
+        used = picture.getexif()[ExifTags.Base.ImageDescription].split(" ", 2)[2]
+    assert json.loads(used)["paintings"] == ["wave.png"]
 
 
 def test_preview(vidstyle: Vidstyle, tmp_path: Path, painting: Path) -> None:

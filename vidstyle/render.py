@@ -260,19 +260,14 @@ def stylize_picture(
     compute: ComputeSettings | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> np.ndarray:
-    """`stylize_image` from file to file; also gives the picture."""
+    """`stylize_image` from file to file, its settings in the file; also gives the picture."""
     check_not_source(Path(target), map(Path, [photo, *paintings]))
     check_picture_output(Path(target), overwrite)
-    image = load_picture(Path(photo), size)
-    result = stylize_image(
-        image,
-        load_paintings(paintings),
-        look=look,
-        features=features,
-        compute=compute,
-        on_event=on_event,
-    )
-    save_picture(Path(target), result, overwrite)
+    image, styles = load_picture(Path(photo), size), load_paintings(paintings)
+    with memory_errors():
+        styler = make_styler(styles, look, features, compute, on_event)
+        result = stylize_alone(image, styler)
+    save_picture(Path(target), result, overwrite, _comment(paintings, styler))
     return result
 
 

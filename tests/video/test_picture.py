@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from tests.video.made_clips import gradient
 from vidstyle.errors import EncodeError, InputError, OutputError, SettingsError
@@ -157,10 +157,11 @@ def test_what_is_not_a_picture_is_refused_in_one_line(
 def test_saved_pictures_come_back(tmp_path: Path, ending: str, tolerance: float) -> None:
     image = gradient(64, 48)
     path = tmp_path / f"a{ending}"
-    save_picture(path, image)
+    save_picture(path, image, comment="from the pier")
     assert np.abs(load_picture(path) - image).max() * 255 < tolerance
     assert os.listdir(tmp_path) == [path.name]
     with Image.open(path) as opened:
+        assert opened.getexif()[ExifTags.Base.ImageDescription] == "from the pier"
         assert (
             opened.format
             == {".png": "PNG", ".tiff": "TIFF", ".jpg": "JPEG", ".webp": "WEBP"}[ending]

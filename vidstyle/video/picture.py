@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vidstyle.errors import EncodeError, InputError, SettingsError
 from vidstyle.video.geometry import resized, scaled_size
@@ -66,19 +66,23 @@ def load_paintings(paths: Paths) -> list[np.ndarray]:
     return [load_picture(Path(path), PAINTING_SIDE) for path in paths]
 
 
-def save_picture(path: Path, image: np.ndarray, overwrite: bool = False) -> None:
+def save_picture(path: Path, image: np.ndarray, overwrite: bool = False, comment: str = "") -> None:
     """Write (H, W, 3) float R'G'B' in [0, 1] as the ending says: PNG, JPEG, TIFF or WebP, 8 bits.
 
-    The file appears under its name only when complete. Raises `OutputError` and `SettingsError`
-    for the target (see `check_picture_output`), `EncodeError` if the disk fails.
+    The file appears under its name only when complete; `comment`, in ASCII, is its description.
+    Raises `OutputError` and `SettingsError` for the target (see `check_picture_output`),
+    `EncodeError` if the disk fails.
     """
     path = Path(path)
     check_picture_output(path, overwrite)
     name, options = _SAVED_AS[path.suffix.lower()]
     levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    exif = Image.Exif()  # which all four kinds of files have a place for
+    if comment:
+        exif[ExifTags.Base.ImageDescription] = comment
     partial = PartialFile(path, overwrite)
     try:
-        Image.fromarray(levels).save(partial.path, format=name, **options)
+        Image.fromarray(levels).save(partial.path, format=name, exif=exif, **options)
         partial.commit()
     except (OSError, ValueError) as error:
         raise EncodeError(f"{path}: could not be written ({_one_line(error)})") from error
