@@ -179,6 +179,7 @@ def instrument(stages: Stages) -> None:
     for owner, method, name in (
         (Motion, "_estimated", "flow"),
         (Optimizer, "descend", "optimise"),
+        (Optimizer, "content", "optimise"),  # what a frame is held to
         (Checkpointed, "next_frame", "stylise"),
         (Checkpointed, "refine", "stylise"),
         (Spool, "_write", "spool"),
