@@ -59,7 +59,7 @@ class ClipSettings:
 class OutputSettings:
     """How the result is encoded. `None` is the container's usual choice.
 
-    `crf` is on the encoder's own scale (lower is better); 16 is visually lossless for x264.
+    `crf` is on the encoder's own scale; lower is better.
     """
 
     codec: str | None = None
@@ -123,7 +123,7 @@ class StyleSettings:
     style_weight: float = 1.0
     content_weight: float = 0.3
     tv_weight: float = 0.3
-    temporal_weight: float = 300.0
+    temporal_weight: float = 200.0
     flow: str = "dis"
     flow_weights: Path | None = None
     strength: float = 1.0

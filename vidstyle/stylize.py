@@ -40,13 +40,13 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 
 # Learning rates and efforts: chosen from the tables in tests/bench/results/README.md.
 FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
-HALF_RATE, FULL_RATE, LAST_RATE = 0.01, 0.01, 0.002
+HALF_RATE, FULL_RATE, LAST_RATE = 0.005, 0.01, 0.002
 HASTE = 3.0  # times the rate that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
 DEEP_EVERY = 2  # steps of a frame that follows another: what deep taps say changes slowly
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
-PASS_STEPS = 1  # of a later pass over a shot
+PASS_STEPS = 2  # of a later pass over a shot
 BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
