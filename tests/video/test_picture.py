@@ -168,6 +168,14 @@ def test_saved_pictures_come_back(tmp_path: Path, ending: str, tolerance: float)
         )
 
 
+@pytest.mark.parametrize("ending", [".png", ".tiff", ".jpg", ".webp"])
+def test_pictures_without_a_comment_hold_no_exif(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    save_picture(path, gradient(64, 48))
+    with Image.open(path) as opened:
+        assert "exif" not in opened.info
+
+
 def test_saving_refuses_as_the_writer_does(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"precious")

@@ -77,12 +77,13 @@ def save_picture(path: Path, image: np.ndarray, overwrite: bool = False, comment
     check_picture_output(path, overwrite)
     name, options = _SAVED_AS[path.suffix.lower()]
     levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    exif = Image.Exif()  # which all four kinds of files have a place for
     if comment:
+        exif = Image.Exif()  # which all four kinds of files have a place for
         exif[ExifTags.Base.ImageDescription] = comment
+        options = {**options, "exif": exif}
     partial = PartialFile(path, overwrite)
     try:
-        Image.fromarray(levels).save(partial.path, format=name, exif=exif, **options)
+        Image.fromarray(levels).save(partial.path, format=name, **options)
         partial.commit()
     except (OSError, ValueError) as error:
         raise EncodeError(f"{path}: could not be written ({_one_line(error)})") from error
