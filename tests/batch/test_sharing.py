@@ -68,6 +68,24 @@ def test_clips_are_cut_where_workers_would_be_idle(folder: Path) -> None:
     assert Todo([job]).take(1) == Task(job)
 
 
+def test_several_workers_take_the_largest_first(folder: Path) -> None:
+    """By frames and size; one has the job file's order, and what is broken costs nothing."""
+    make_film(folder / "long.mkv", 9)
+    make_film(folder / "short.mkv", 3)
+    (folder / "text.mkv").write_text("no film")
+    clips = {"text.mkv": 64, "short.mkv": 64, "long.mkv": 16, "./long.mkv": 64}
+    asked = enumerate(clips.items())
+    text = [
+        f'[[job]]\nclip = "{clip}"\nsize = {size}\nname = "{n}.mkv"\n' for n, (clip, size) in asked
+    ]
+    jobs = jobs_for(folder, "".join(text))
+    several, one = Todo(jobs), Todo(jobs)
+    taken = [several.take(2) for _ in jobs]
+    assert [task.job.target.stem for task in taken] == ["3", "1", "2", "0"]
+    assert [task.cut_above for task in taken] == [2 * PART] * 4  # each as long as all after it
+    assert [one.take(1).job for _ in jobs] == jobs
+
+
 def test_parts_come_first_and_go_with_their_job(folder: Path) -> None:
     one, other = jobs_for(folder, '[[job]]\nclip = "shots/*.mp4"\n')
     todo = Todo([one, other])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final, Protocol
 
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FINISHED, Outcome
 from vidstyle.batch.work import Begun, Cut, Made, Message, Task
+from vidstyle.errors import VidstyleError
 from vidstyle.frame import Shot
+from vidstyle.video import ClipReader
 
 PART: Final = 48  # frames, at least: beside them a task's own start is little
 LONG: Final = 1000  # frames: all others would wait for who begins so long a clip late
@@ -21,10 +24,15 @@ Part = tuple[Shot, ...]
 
 
 class Todo:
-    """The tasks that are not begun: executors take from it, and it grows as clips are cut."""
+    """The tasks that are not begun: executors take from it, and it grows as clips are cut.
+
+    One worker takes the jobs as they come, several the largest first: they end together then.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self._jobs, self._first = deque(jobs), deque[Task]()
+        self._jobs = deque((0, job) for job in jobs)  # with their sizes, once those are asked
+        self._sorted = False
+        self._first = deque[Task]()
         self._ended: set[Job] = set()
         self._workers = 1
 
@@ -39,10 +47,14 @@ class Todo:
         self._workers = workers
         if self._first:
             return self._first.popleft()
-        job = self._jobs.popleft()
+        if workers > 1 and not self._sorted:
+            self._jobs, self._sorted = deque(_largest_first(self._jobs)), True
+        size, job = self._jobs.popleft()
         if workers == 1:
             return Task(job)
-        return Task(job, cut_above=2 * PART if len(self._jobs) < workers else LONG)
+        others = sum(other for other, _ in self._jobs)
+        is_idle_soon = size * (workers - 1) >= others
+        return Task(job, cut_above=2 * PART if is_idle_soon else LONG)
 
     def put_first(self, *tasks: Task) -> None:
         self._first.extendleft(reversed(tasks))
@@ -63,6 +75,24 @@ class Todo:
     def wants(self, task: Task) -> bool:
         """Or its job has ended, another part having failed."""
         return task.job not in self._ended
+
+
+def _largest_first(jobs: Iterable[tuple[int, Job]]) -> list[tuple[int, Job]]:
+    """Equals stay in order; a clip that does not tell its length may be the longest."""
+    pixels = [(_pixels(job), job) for _, job in jobs]
+    most = max((known for known, _ in pixels if known is not None), default=0)
+    sizes = [(most if known is None else known, job) for known, job in pixels]
+    return sorted(sizes, key=itemgetter(0), reverse=True)
+
+
+def _pixels(job: Job) -> int | None:
+    """To render, by the clip's header: none where it is no clip, for then the job fails at once."""
+    try:
+        with ClipReader(job.clip, replace(job.settings.part, threads=1)) as reader:
+            frames = reader.expected_frames
+            return frames and frames * reader.info.width * reader.info.height
+    except VidstyleError:
+        return 0
 
 
 def share_out(shots: Sequence[Shot], workers: int) -> list[Part]:
