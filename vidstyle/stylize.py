@@ -39,7 +39,7 @@ SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes wou
 POLISH = 4  # a larger size gets one step for so many at the solved one
 
 # Learning rates and efforts: chosen from the tables in tests/bench/results/README.md.
-FIRST_RATE, FIRST_LAST_RATE = 0.02, 0.004
+FIRST_RATE = 0.03  # to the end: falling, as below, leaves up to 40 % more style distance
 HALF_RATE, FULL_RATE, LAST_RATE = 0.005, 0.01, 0.002
 HASTE = 3.0  # times the rate that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
@@ -343,7 +343,7 @@ class OptimizingStyler:
             result, moments[size] = self.optimizer.descend(
                 resize(result, size),
                 self._goal(resize(content, size)),
-                falling(FIRST_RATE, FIRST_LAST_RATE, steps),
+                [FIRST_RATE] * steps,
                 on_step=self._report(level, steps),
             )
         return _Past(image, result, moments, torch.ones_like(content[:, :1]), content)
