@@ -5,18 +5,17 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
 from vidstyle.batch.jobs import Job, JobFile
 from vidstyle.batch.ledger import FAILED, FINISHED, Ledger, is_there
 from vidstyle.batch.sharing import PART
-from vidstyle.batch.work import can_be_cut
+from vidstyle.batch.work import can_be_cut, open_clip
 from vidstyle.disk import FRAME_BYTES
 from vidstyle.errors import VidstyleError
 from vidstyle.options import RenderSettings
-from vidstyle.video import ClipReader
 
 NEW: Final = "new"
 CHANGED: Final = "changed"
@@ -103,7 +102,7 @@ def _planned(job: Job, ledger: Ledger, paces: dict[tuple[object, ...], float]) -
     if is_there(job.target):
         replaced = ledger.is_own(job) or job.settings.output.overwrite
         state = CHANGED if replaced else "exists already, and is not this batch's"
-    with ClipReader(job.clip, replace(job.settings.part, threads=1)) as reader:
+    with open_clip(job) as reader:
         info, frames = reader.info, reader.expected_frames
     pace = paces.get(_effort(job.settings))
     seconds = pace * frames * info.width * info.height if pace and frames else None

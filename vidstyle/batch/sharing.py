@@ -11,10 +11,9 @@ from typing import Final, Protocol
 
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FINISHED, Outcome
-from vidstyle.batch.work import Begun, Cut, Made, Message, Task
+from vidstyle.batch.work import Begun, Cut, Made, Message, Task, open_clip
 from vidstyle.errors import VidstyleError
 from vidstyle.frame import Shot
-from vidstyle.video import ClipReader
 
 PART: Final = 48  # frames, at least: beside them a task's own start is little
 LONG: Final = 1000  # frames: all others would wait for who begins so long a clip late
@@ -48,7 +47,7 @@ class Todo:
         if self._first:
             return self._first.popleft()
         if workers > 1 and not self._sorted:
-            self._jobs, self._sorted = deque(_largest_first(self._jobs)), True
+            self._jobs, self._sorted = deque(_largest_first(job for _, job in self._jobs)), True
         size, job = self._jobs.popleft()
         if workers == 1:
             return Task(job)
@@ -77,18 +76,18 @@ class Todo:
         return task.job not in self._ended
 
 
-def _largest_first(jobs: Iterable[tuple[int, Job]]) -> list[tuple[int, Job]]:
-    """Equals stay in order; a clip that does not tell its length may be the longest."""
-    pixels = [(_pixels(job), job) for _, job in jobs]
+def _largest_first(jobs: Iterable[Job]) -> list[tuple[int, Job]]:
+    """With their sizes; one whose header does not tell may be the largest. Equals stay in order."""
+    pixels = [(_pixels(job), job) for job in jobs]
     most = max((known for known, _ in pixels if known is not None), default=0)
     sizes = [(most if known is None else known, job) for known, job in pixels]
     return sorted(sizes, key=itemgetter(0), reverse=True)
 
 
 def _pixels(job: Job) -> int | None:
-    """To render, by the clip's header: none where it is no clip, for then the job fails at once."""
+    """To render, by the clip's header; 0 where it is no clip, for then the job fails at once."""
     try:
-        with ClipReader(job.clip, replace(job.settings.part, threads=1)) as reader:
+        with open_clip(job) as reader:
             frames = reader.expected_frames
             return frames and frames * reader.info.width * reader.info.height
     except VidstyleError:

@@ -118,6 +118,11 @@ def _rendered_or_cut(task: Task, say: Say) -> Outcome | Cut:
     return Outcome.finished(key, earlier.digest, report, _stills(job))
 
 
+def open_clip(job: Job) -> ClipReader:
+    """For what its headers say: that needs no decoder of many threads."""
+    return ClipReader(job.clip, replace(job.settings.part, threads=1))
+
+
 def can_be_cut(settings: RenderSettings) -> bool:
     """Parts are joined from finished work; a loop has no cut."""
     return settings.work.resume and not settings.look.loop
@@ -126,7 +131,7 @@ def can_be_cut(settings: RenderSettings) -> bool:
 def _is_cut(job: Job, above: float) -> bool:
     if math.isinf(above) or not can_be_cut(job.settings):
         return False
-    with ClipReader(job.clip, replace(job.settings.part, threads=1)) as reader:
+    with open_clip(job) as reader:
         return (reader.expected_frames or 0) > above
 
 
