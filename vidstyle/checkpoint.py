@@ -40,7 +40,7 @@ from vidstyle.images import from_levels, to_levels
 FORMAT: Final = 2  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
-STATE_BYTES: Final = 140  # a pixel, at a piece's end: two of source, result, moments and maps
+STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps
 _STATE: Final = "state "  # before the names of the state's tensors
 _RECORD: Final = "settings.json"
 _LOCK: Final = "lock"  # held by who works on all of it

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss,
 from vidstyle.settings import StyleSettings
 
 BETAS = (0.9, 0.99)
+MEMORY = 8  # pairs of L-BFGS: more than a frame has steps, unless many are asked for
+FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels, while it knows no curvature yet
+FARTHEST = 0.02  # of any other of its moves, root mean square
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,6 @@ class Step:
 
 
 OnStep = Callable[[Step], None]
-Moments = tuple[Tensor, Tensor]  # Adam's first and second, each (1, 3, H, W)
 
 
 @dataclass(frozen=True)
@@ -46,31 +49,26 @@ class Goal:
     trust: Tensor | None = None
 
 
-class PixelAdam:
-    """Adam (Kingma, Ba 2015) on one picture in [0, 1], with moments to carry on.
+class Method(Protocol):
+    """A way down for one picture, by its `grad`. Has what `GradScaler` asks of an optimiser."""
 
-    `moments` of an earlier picture start it warm: restarted, Adam moves *every* pixel by about
-    its learning rate at first, which is flicker. Has what `GradScaler` asks of an optimiser;
-    torch's own base class would cost two seconds of imports at every start.
+    param_groups: list[dict[str, list[Tensor]]]
+
+    def step(self) -> None: ...
+
+
+class PixelAdam:
+    """Adam (Kingma, Ba 2015) on one picture (1, 3, H, W) in [0, 1], at a constant rate.
+
+    For a long way: what it never stops shaking finds stronger strokes than a quiet descent. torch's
+    own would cost two seconds of imports at every start.
     """
 
-    def __init__(self, image: Tensor, moments: Moments | None = None) -> None:
-        self.image = image
+    def __init__(self, image: Tensor, rate: float) -> None:
+        self.image, self.rate = image, rate
         self.param_groups = [{"params": [image]}]
-        self.warm = moments is not None
-        self.first, self.second = moments or (torch.zeros_like(image), torch.zeros_like(image))
-        self.rate: Tensor | float = 0.0
+        self.first, self.second = torch.zeros_like(image), torch.zeros_like(image)
         self.steps = 0
-
-    @property
-    def moments(self) -> Moments:
-        """Unbiased, so that a warm start needs no correction."""
-        if self.warm or self.steps == 0:
-            return self.first, self.second
-        return tuple(  # type: ignore[return-value]
-            moment / (1 - beta**self.steps)
-            for moment, beta in zip((self.first, self.second), BETAS, strict=True)
-        )
 
     @torch.no_grad()
     def step(self) -> None:
@@ -79,9 +77,62 @@ class PixelAdam:
         self.steps += 1
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.lerp_(gradient.square(), 1 - BETAS[1])
-        unbias = (1.0, 1.0) if self.warm else tuple(1 - beta**self.steps for beta in BETAS)
-        spread = (self.second / unbias[1]).sqrt_().add_(1e-12)
-        self.image.sub_(self.rate * (self.first / unbias[0]) / spread).clamp_(0, 1)
+        first, second = (1 - beta**self.steps for beta in BETAS)
+        spread = (self.second / second).sqrt_().add_(1e-12)
+        self.image.sub_(self.rate * (self.first / first) / spread).clamp_(0, 1)
+
+
+class PixelLBFGS:
+    """L-BFGS (Nocedal 1980) on one picture (1, 3, H, W) in [0, 1], without a line search.
+
+    For a start that is nearly there: two steps get as far as eight of Adam's, which shakes every
+    pixel by about its rate. `pace`, a number or (1, 1, H, W), is the metric it descends in: where
+    it is larger the picture moves faster, where it is 0 not at all.
+    """
+
+    def __init__(self, image: Tensor, pace: Tensor | float = 1.0) -> None:
+        self.image = image
+        self.param_groups = [{"params": [image]}]
+        self.root = torch.as_tensor(pace, device=image.device).sqrt()  # of the metric
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
+        self.last: Tensor | None = None
+        self.moved = torch.zeros_like(image)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        assert self.image.grad is not None
+        gradient = self.image.grad * self.root
+        if self.last is not None:
+            self._learn(self.moved, gradient - self.last)
+        move = self.root * self._direction(gradient)
+        spread = move.square().mean().sqrt().clamp_min(1e-30)
+        aim = (self.image - move * (FARTHEST / spread).clamp(max=1)).clamp(0, 1)
+        # Where the root is 0 nothing moves, and 0 over anything is right.
+        self.moved = (aim - self.image) / self.root.clamp_min(1e-6)
+        self.image.copy_(aim)
+        self.last = gradient
+
+    def _learn(self, moved: Tensor, change: Tensor) -> None:
+        """A pair along which the loss does not curve upwards is kept, but has no say."""
+        curvature = (moved * change).sum()
+        # No branch: it would wait for the device.
+        inverse = torch.where(curvature > 0, 1 / curvature, torch.zeros_like(curvature))
+        self.pairs.append((moved, change, inverse))
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        """The two loops: the inverse Hessian, as far as it is known, times the gradient."""
+        scale = FIRST_MOVE / gradient.abs().mean().clamp_min(1e-30)
+        shares = []
+        for moved, change, inverse in reversed(self.pairs):
+            shares.append(inverse * (moved * gradient).sum())
+            gradient = gradient - shares[-1] * change
+            if len(shares) == 1:
+                newest = 1 / (inverse * change.square().sum()).clamp_min(1e-30)
+                scale = torch.where(inverse > 0, newest, scale)
+        direction = scale * gradient
+        for (moved, change, inverse), share in zip(self.pairs, reversed(shares), strict=True):
+            direction = direction + (share - inverse * (change * direction).sum()) * moved
+        return direction
 
 
 class Optimizer:
@@ -120,19 +171,16 @@ class Optimizer:
 
     def loss(self, image: Tensor, goal: Goal) -> Tensor:
         """Style + content + total variation + temporal, weighted; float32 scalar."""
+        net, content = self.net, self.net.content_tap
         with self.compute.autocast():
-            features = self.net(image, {*self.net.style_taps, self.net.content_tap})
-        return self.feature_loss(features, goal) + self.pixel_loss(image, goal)
-
-    def feature_loss(self, features: Mapping[str, Tensor], goal: Goal) -> Tensor:
-        """Of the taps that `features` has."""
-        content = self.net.content_tap
-        taps = [tap for tap in self.net.style_taps if tap in features]
-        loss = self.style_loss({tap: gram_matrix(features[tap]) for tap in taps}, goal)
-        if content in features and goal.content is not None:
-            target = goal.content
-            loss = loss + self.settings.content_weight * content_loss(features[content], target)
-        return loss
+            features = net(
+                image, {*net.style_taps, content} if goal.content is not None else net.style_taps
+            )
+        loss = self.style_loss({tap: gram_matrix(features[tap]) for tap in net.style_taps}, goal)
+        if goal.content is not None:
+            held = content_loss(features[content], goal.content)
+            loss = loss + self.settings.content_weight * held
+        return loss + self.pixel_loss(image, goal)
 
     def style_loss(self, grams: Mapping[str, Tensor], goal: Goal) -> Tensor:
         each = [gram_loss(gram, goal.grams[tap]) for tap, gram in grams.items()]
@@ -152,81 +200,34 @@ class Optimizer:
         self,
         start: Tensor,
         goal: Goal,
-        rates: Sequence[Tensor | float],
-        moments: Moments | None = None,
-        deep_every: int = 1,
+        method: Callable[[Tensor], Method],
+        steps: int,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
-    ) -> tuple[Tensor, Moments]:
-        """One Adam step a rate, from `start` (1, 3, H, W); a rate is a number or (1, 1, H, W).
-
-        The deep taps are looked at in every `deep_every`-th step: the others cost a third. Gives
-        the picture, in [0, 1], and Adam's moments to carry on.
-        """
+    ) -> Tensor:
+        """So many steps from `start`, (1, 3, H, W) in [0, 1]; gives the picture, in [0, 1]."""
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        adam, gradient = PixelAdam(image, moments), _Gradient(self, goal, deep_every)
-        for step, rate in enumerate(rates):
-            adam.rate = rate
+        way, parts = method(image), self.strips(image)
+        for step in range(steps):
             image.grad = None
-            loss = gradient.backward(image)
-            self.scaler.step(cast(torch.optim.Optimizer, adam))
+            loss = self.backward(image, goal, parts)
+            self.scaler.step(cast(torch.optim.Optimizer, way))
             self.scaler.update()
             on_step(step, loss)
-        return image.detach(), adam.moments
+        return image.detach()
 
-
-class _Gradient:
-    """The loss's gradient to a picture; the deep taps' share of it is renewed at some steps only.
-
-    That share is two thirds of a step's work and changes slowly. It is kept where it enters the
-    last shallow tap, and reaches the picture through the shallow layers as they are now.
-    """
-
-    def __init__(self, work: Optimizer, goal: Goal, deep_every: int) -> None:
-        self.work, self.goal, self.deep_every = work, goal, deep_every
-        self.shallow = work.net.shallow_taps()
-        self.strips: list[Strip] = []  # found once: beside a step on a GPU it is no little
-        self.steps = 0
-        self.deep: _Deep | None = None
-
-    def backward(self, image: Tensor) -> Tensor:
-        """Adds to `image.grad`, times the scaler's scale; gives the loss."""
-        work, goal = self.work, self.goal
-        self.strips = self.strips or work.strips(image)
-        if len(self.strips) > 1:
-            return backward_in_strips(work, image, goal, self.strips)
-        if not self.shallow:
-            loss = work.loss(image, goal)
-            work.scaler.scale(loss).backward()
-            return loss.detach()
-        with work.compute.autocast():
-            features = work.net(image, self.shallow)
-        edge = features[self.shallow[-1]]
-        deep = self._deep_share(edge)
-        loss = work.feature_loss(features, goal) + work.pixel_loss(image, goal)
-        torch.autograd.backward([work.scaler.scale(loss), edge], [None, deep.gradient])
-        return loss.detach() + deep.loss
-
-    def _deep_share(self, edge: Tensor) -> _Deep:
-        scale = self.work.scaler.get_scale()  # falls where fp16 has overflown
-        if self.deep is None or self.steps % self.deep_every == 0 or self.deep.scale != scale:
-            self.deep = self._look_deep(edge.detach().requires_grad_(), scale)
-        self.steps += 1
-        return self.deep
-
-    def _look_deep(self, edge: Tensor, scale: float) -> _Deep:
-        work, net = self.work, self.work.net
-        taps = {*net.style_taps, net.content_tap} - set(self.shallow)
-        with work.compute.autocast():
-            features = net.beyond(self.shallow[-1], edge, taps)
-        loss = work.feature_loss(features, self.goal)
-        (gradient,) = torch.autograd.grad(work.scaler.scale(loss), edge)
-        return _Deep(loss.detach(), gradient, scale)
+    def backward(self, image: Tensor, goal: Goal, parts: Sequence[Strip]) -> Tensor:
+        """Adds the gradient to `image.grad`, times the scaler's scale; gives the loss."""
+        if len(parts) > 1:
+            return backward_in_strips(self, image, goal, parts)
+        loss = self.loss(image, goal)
+        self.scaler.scale(loss).backward()
+        return loss.detach()
 
 
 def backward_in_strips(
     work: Optimizer, image: Tensor, goal: Goal, parts: Sequence[Strip]
 ) -> Tensor:
-    """As `_Gradient.backward`, of a picture too large for one go: half as much work again.
+    """As `Optimizer.backward`, of a picture too large for one go: half as much work again.
 
     The Gram matrices are made of all strips first; what they ask for, ∂loss/∂G, then takes each
     strip's own way back. The same loss and gradient, but for rounding.
@@ -268,11 +269,3 @@ def _style_share(
         for tap, gradient in asked.items()
     ]
     return torch.stack(each).sum()
-
-
-class _Deep(NamedTuple):
-    """The deep taps' loss, and its gradient to the last shallow tap, times the scaler's scale."""
-
-    loss: Tensor
-    gradient: Tensor
-    scale: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.motion import ROOM, Motion
 from vidstyle.flow.trust import retraced, trust_mask
-from vidstyle.flow.warp import resize_flow, still_to_zero, warp, warp_sharp
+from vidstyle.flow.warp import still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import (
     as_on_disk,
@@ -30,7 +31,7 @@ from vidstyle.images import (
     to_tensor,
 )
 from vidstyle.losses import mean_grams
-from vidstyle.optimize import Goal, Moments, OnStep, Optimizer, Step
+from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step
 from vidstyle.settings import StyleSettings
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
@@ -38,13 +39,11 @@ COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large for
 SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
 POLISH = 4  # a larger size gets one step for so many at the solved one
 
-# Learning rates and efforts: chosen from the tables in tests/bench/results/README.md.
-FIRST_RATE = 0.03  # to the end: falling, as below, leaves up to 40 % more style distance
-HALF_RATE, FULL_RATE, LAST_RATE = 0.005, 0.01, 0.002
-HASTE = 3.0  # times the rate that is added where nothing is painted yet
+# Chosen from the tables in tests/bench/results/README.md.
+FIRST_RATE = 0.03  # Adam's, for a shot's first frame
+HASTE = 3.0  # times the pace that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
-DEEP_EVERY = 2  # steps of a frame that follows another: what deep taps say changes slowly
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
 PASS_STEPS = 2  # of a later pass over a shot
 BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
@@ -77,11 +76,6 @@ def stylize_shots(
             current = shot
         image = as_on_disk(styler.next_frame(as_on_disk(frame.image)))
         yield shot, frame, replace(frame, image=image)
-
-
-def falling(first: float, last: float, steps: int) -> list[float]:
-    """Learning rates in geometric descent; a single step takes the last."""
-    return [float(rate) for rate in np.geomspace(last, first, steps)][::-1]
 
 
 def solved_size(full: Size, least: int) -> Size:
@@ -140,11 +134,10 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
 
 
 class Level(NamedTuple):
-    """Steps at one size, and the first one's learning rate."""
+    """Steps at one size."""
 
     size: Size
     steps: int
-    rate: float
 
 
 @dataclass(frozen=True)
@@ -168,37 +161,30 @@ _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
 
 @dataclass(frozen=True)
 class _Past:
-    """What a frame leaves to the next: its picture, the result, Adam's moments at each size.
+    """What a frame leaves to the next: its picture, the result, how far it is painted.
 
     `painted` is the source as it was when each pixel was last worked on.
     """
 
     source: np.ndarray
     result: Tensor
-    moments: dict[Size, Moments]
     maturity: Tensor
     painted: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        pairs = enumerate(self.moments.values())
-        moments = {f"moment {n} {order}": pair[order] for n, pair in pairs for order in (0, 1)}
         maps = {name: getattr(self, name) for name in _MAPS}
-        return {"source": torch.from_numpy(self.source), **maps, **moments}
+        return {"source": torch.from_numpy(self.source), **maps}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
-        placed = {name: tensor.to(device) for name, tensor in tensors.items()}
-        sizes = sum(name.startswith("moment ") for name in tensors) // 2
-        pairs = [(placed[f"moment {n} 0"], placed[f"moment {n} 1"]) for n in range(sizes)]
-        moments = {_size(first): (first, second) for first, second in pairs}
-        maps = {name: placed[name] for name in _MAPS}
-        return cls(tensors["source"].numpy(), moments=moments, **maps).settled()
+        maps = {name: tensors[name].to(device) for name in _MAPS}
+        return cls(tensors["source"].numpy(), **maps).settled()
 
     def settled(self) -> _Past:
         """In one layout of memory: kernels that follow another one round otherwise."""
-        moments = {size: (_settled(a), _settled(b)) for size, (a, b) in self.moments.items()}
-        maps = {name: _settled(getattr(self, name)) for name in _MAPS}
-        return _Past(self.source, moments=moments, **maps)
+        layout = torch.channels_last
+        maps = {name: getattr(self, name).clone(memory_format=layout) for name in _MAPS}
+        return _Past(self.source, **maps)
 
 
 class OptimizingStyler:
@@ -279,7 +265,7 @@ class OptimizingStyler:
             return
         content = to_tensor(image, self.compute.device)
         ripe = torch.ones_like(content[:, :1])
-        self.refined = _Past(image, self._unmixed(image, result), {}, ripe, content).settled()
+        self.refined = _Past(image, self._unmixed(image, result), ripe, content).settled()
         self.backwards = backwards
 
     def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
@@ -337,22 +323,18 @@ class OptimizingStyler:
     def _first(self, image: np.ndarray, content: Tensor) -> _Past:
         """Coarse to fine, from the frame itself."""
         sizes = scales(_size(content), self.least)
-        result, moments = resize(content, sizes[0]), {}
+        result, method = resize(content, sizes[0]), partial(PixelAdam, rate=FIRST_RATE)
         for level, size in enumerate(sizes):
             steps = self._effort(self.settings.first_steps, size)
-            result, moments[size] = self.optimizer.descend(
-                resize(result, size),
-                self._goal(resize(content, size)),
-                [FIRST_RATE] * steps,
-                on_step=self._report(level, steps),
-            )
-        return _Past(image, result, moments, torch.ones_like(content[:, :1]), content)
+            goal, report = self._goal(resize(content, size)), self._report(level, steps)
+            result = self.optimizer.descend(resize(result, size), goal, method, steps, report)
+        return _Past(image, result, torch.ones_like(content[:, :1]), content)
 
     def _effort(self, steps: int, size: Size) -> int:
         return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
 
     def _onward(self, content: Tensor, past: _Past, link: Correspondence) -> _Plan:
-        """From the result before along the flow; half size, then full, more steps for what is new.
+        """From the result before along the flow, with more steps where much is new.
 
         What is not yet finished painting is held less and moves faster.
         """
@@ -360,9 +342,7 @@ class OptimizingStyler:
         carried = warp_sharp(past.result, link.flow)
         start = fill_uncovered(content, carried, link.trust)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
-        half = scaled(self._solved(content), 0.5, self.least)  # forms, at a quarter of the price
-        levels = [Level(half, steps, HALF_RATE), *self._fine(content, steps, FULL_RATE)]
-        return _Plan(link, carried, maturity, start, levels)
+        return _Plan(link, carried, maturity, start, self._fine(content, steps))
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -372,63 +352,40 @@ class OptimizingStyler:
         carried = warp_sharp(past.result, link.flow)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
-        levels = self._fine(content, PASS_STEPS, LAST_RATE)
-        return _Plan(link, carried, ripe, start, levels, held=False)
+        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS), held=False)
 
-    def _solved(self, content: Tensor) -> Size:
-        return solved_size(_size(content), self.least)
-
-    def _fine(self, content: Tensor, steps: int, rate: float) -> list[Level]:
+    def _fine(self, content: Tensor, steps: int) -> list[Level]:
         """The solved size, and full size where that is larger."""
-        solved, full = self._solved(content), _size(content)
-        levels = [Level(solved, steps, rate)]
-        return levels if solved == full else [*levels, Level(full, self._effort(steps, full), rate)]
+        full = _size(content)
+        solved = solved_size(full, self.least)
+        levels = [Level(solved, steps)]
+        return levels if solved == full else [*levels, Level(full, self._effort(steps, full))]
 
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
         link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
         rest = resting(content, past.painted, link) * maturity
-        moments: dict[Size, Moments] = {}
-        for level, (size, steps, rate) in enumerate(plan.levels):
-            trust = _resize_map(link.trust * maturity, size)
-            haste = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
+        for level, (size, steps) in enumerate(plan.levels):
+            pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
+            method = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
             goal = replace(
                 self._goal(resize(content, size), plan.held),
                 carried=resize(plan.carried, size),
-                trust=trust,
+                trust=_resize_map(link.trust * maturity, size),
             )
-            begin = resize(start, size)
-            result, moments[size] = self.optimizer.descend(
-                begin,
-                goal,
-                [r * haste for r in falling(rate, LAST_RATE, steps)],
-                self._carry(past.moments.get(size), link, size),
-                DEEP_EVERY,
-                self._report(level, steps),
-            )
+            begin, report = resize(start, size), self._report(level, steps)
+            result = self.optimizer.descend(begin, goal, method, steps, report)
             if size != full:
                 # The change is lifted, not the picture: the start's full-size detail is kept.
                 change = F.interpolate(result - begin, full, mode="bicubic")
                 start = (start + change).clamp(0, 1)
         painted = torch.lerp(content, past.painted, rest)
-        return _Past(image, result, moments, ripened(maturity), painted)
-
-    def _carry(self, moments: Moments | None, link: Correspondence, size: Size) -> Moments | None:
-        """Adam's moments along the flow, so that no pixel is shaken by a restart."""
-        if moments is None:
-            return None
-        flow = resize_flow(link.flow, size)
-        # Bilinear: bicubic would make the second moment negative.
-        return warp(moments[0], flow), warp(moments[1], flow)
+        return _Past(image, result, ripened(maturity), painted)
 
 
 def _resize_map(mask: Tensor, size: Size) -> Tensor:
     # Bilinear: bicubic would overshoot, and trust a little beside an occlusion.
     return F.interpolate(mask, size, mode="bilinear", antialias=True)
-
-
-def _settled(tensor: Tensor) -> Tensor:
-    return tensor.clone(memory_format=torch.channels_last)
 
 
 def _size(image: Tensor) -> Size:

@@ -62,7 +62,7 @@ def test_loss_and_gradient_are_the_whole_pictures(
         target = work.content(other) if held else None
         goal = Goal(work.grams(painting), target, other, torch.ones_like(other[:, :1]))
         start = image.clone().requires_grad_()
-        loss = optimize._Gradient(work, goal, 1).backward(start)
+        loss = work.backward(start, goal, work.strips(start))
         assert start.grad is not None
         return loss, start.grad, goal
 
@@ -83,5 +83,5 @@ def test_strips_follow_the_settings_weights(monkeypatch: pytest.MonkeyPatch) -> 
         look = replace(StyleSettings(tv_weight=0, temporal_weight=0), style_weight=weight)
         work = Optimizer(deep_toy_net(), cpu(), look)
         goal = Goal(work.grams(to_tensor(stripes(), CPU)))
-        losses.append(float(optimize._Gradient(work, goal, 1).backward(image.requires_grad_())))
+        losses.append(float(work.backward(image.requires_grad_(), goal, work.strips(image))))
     assert losses[1] == pytest.approx(2 * losses[0])

@@ -49,13 +49,13 @@ def _module(layer: Layer) -> nn.Module:
     if layer.name.startswith("pool"):
         return nn.AvgPool2d(2)
     if layer.wide_in == 3:
-        return nn.Sequential(nn.Conv2d(3, layer.wide_out, 3, padding=1), nn.ReLU())
+        return nn.Sequential(nn.Conv2d(3, layer.wide_out, 3, padding=1), nn.ReLU(inplace=True))
     narrow_in, narrow_out = layer.wide_in // NARROWING, layer.wide_out // NARROWING
     return nn.Sequential(
         nn.Conv2d(layer.wide_in, narrow_in, 1, bias=False),
         nn.Conv2d(narrow_in, narrow_out, 3, padding=1),
         nn.Conv2d(narrow_out, layer.wide_out, 1),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )
 
 

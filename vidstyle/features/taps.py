@@ -36,30 +36,16 @@ class TapNet(nn.Module):
 
     def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0, 1] → {tap: (B, C, H', W')}, running no deeper than the last."""
-        mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        return self._run((image - mean) / std, list(self.steps), taps)
-
-    def beyond(self, tap: str, features: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
-        """The same for `taps` deeper than `tap`, whose output (B, C, H, W) is at hand."""
-        names = list(self.steps)
-        return self._run(features, names[names.index(tap) + 1 :], taps)
-
-    def _run(self, x: Tensor, names: Iterable[str], taps: Iterable[str]) -> dict[str, Tensor]:
+        x = (image - self.get_buffer("mean")) / self.get_buffer("std")
         wanted = set(taps)
         found: dict[str, Tensor] = {}
-        for name in names:
-            x = self.steps[name](x)
+        for name, step in self.steps.items():
+            x = step(x)
             if name in wanted:
                 found[name] = x
                 if len(found) == len(wanted):
                     break
         return found
-
-    def shallow_taps(self) -> list[str]:
-        """Taps before the second pooling, if there are others beyond: a third of the work."""
-        pools = [name for name in self.used if name.startswith("pool")]
-        fine = self.used[: self.used.index(pools[1])] if len(pools) > 1 else []
-        return [tap for tap in fine if tap in (*self.style_taps, self.content_tap)]
 
     @property
     def used(self) -> list[str]:
