@@ -57,8 +57,12 @@ def file_digest(path: Path) -> str:
 
 
 def user_cache() -> Path:
-    """Where this user's programs keep what they can do without."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidstyle")
+    """Where this user's programs keep what they can do without; perhaps it cannot be made."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user that the system does not know, as in containers
+        home = Path(os.devnull)
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache", "vidstyle")
 
 
 def identity(value: object) -> str:

@@ -33,6 +33,7 @@ from vidstyle.images import (
 from vidstyle.losses import mean_grams
 from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step
 from vidstyle.settings import StyleSettings
+from vidstyle.style_cache import StyleCache
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
@@ -96,16 +97,21 @@ def scales(full: Size, least: int) -> list[Size]:
 
 
 class StyleTargets:
-    """Gram matrices of the paintings, averaged, made once for each size they are compared at."""
+    """Gram matrices of the paintings, averaged, made once for each size they are compared at.
+
+    Once for all runs, as far as they can be kept.
+    """
 
     def __init__(self, paintings: Sequence[Tensor], optimizer: Optimizer) -> None:
         self.paintings, self.optimizer = paintings, optimizer
+        self.cache = StyleCache(optimizer.net, optimizer.compute)
         self.known: dict[int, dict[str, Tensor]] = {}
 
     def at(self, side: int) -> dict[str, Tensor]:
         """tap → (1, C, C), for a picture whose long side is `side` pixels."""
         if side not in self.known:
-            each = [self.optimizer.grams(self._fitted(p, side)) for p in self.paintings]
+            fitted = [self._fitted(painting, side) for painting in self.paintings]
+            each = [self.cache.grams(picture, self.optimizer.grams) for picture in fitted]
             self.known[side] = mean_grams(each)
         return self.known[side]
 

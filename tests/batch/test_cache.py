@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.batch.made_jobs import Here, outcomes, render_job, write_jobs
 from vidstyle.batch.jobs import Job, read_jobs
 from vidstyle.batch.ledger import FAILED, FINISHED
 from vidstyle.batch.work import Said
 from vidstyle.errors import VidstyleError
+from vidstyle.optimize import Optimizer
 
 FIRST = '[[job]]\nclip = "shots/a.mp4"\nduration = 0.05\n'
 ELSEWHERE = 'name = "sub/{stem}-2{ending}"\n'
@@ -88,3 +90,15 @@ def test_a_sequence_is_copied_whole(folder: Path, monkeypatch: pytest.MonkeyPatc
         strict=True,
     )
     assert [a.read_bytes() == b.read_bytes() for a, b in pairs] == [True, True]
+
+
+def test_no_gram_matrix_is_made_for_two_jobs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[torch.Size] = []
+    make = Optimizer.grams
+    monkeypatch.setattr(
+        Optimizer, "grams", lambda self, x: (sizes.append(x.shape), make(self, x))[1]
+    )
+    each = '[[job]]\nclip = "shots/a.mp4"\nduration = 0.05\nsteps = {0}\nname = "{0}.mp4"\n'
+    both = jobs(folder, each.format(1) + each.format(2))
+    assert [outcome.state for outcome in outcomes(both, Here())] == [FINISHED] * 2
+    assert sizes and len(sizes) == len(set(sizes))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ import pytest
 from tests.video.made_clips import flat, gradient
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import ColourTags
+from vidstyle.video import ClipReader
 from vidstyle.video.colour import settle_tags
 from vidstyle.video.convert import FrameToRgb, RgbToFrame
-from vidstyle.video.planes import PixelLayout, writable_layout
+from vidstyle.video.planes import PixelLayout, make_frame, writable_layout
 
 BT709 = ColourTags(1, 1, 1, False)
 
@@ -128,3 +131,30 @@ def test_hdr_is_refused(transfer: int, name: str) -> None:
 def test_layouts_that_cannot_be_filled_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"--pix-fmt {name}"):
         writable_layout(name)
+
+
+@pytest.mark.parametrize(("place", "edge"), [(0, (31, 23.5)), (1, (31.5, 23.5)), (2, (31, 23))])
+def test_colour_samples_lie_where_the_file_says(
+    tmp_path: Path, place: int, edge: tuple[float, float]
+) -> None:
+    """x264's chromaloc: left, centre, top left. The edge in Cr is upright, that in Cb level."""
+    path = tmp_path / "s.mp4"
+    options = {"qp": "0", "x264-params": f"chromaloc={place}"}
+    with av.open(str(path), "w") as clip:
+        video = clip.add_stream("libx264", rate=25, options=options)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        blue, red = np.full((24, 32), 110, np.uint8), np.full((24, 32), 110, np.uint8)
+        blue[12:], red[:, 16:] = 146, 146
+        clip.mux(video.encode(make_frame([np.full((48, 64), 126, np.uint8), blue, red], "yuv420p")))
+        clip.mux(video.encode(None))
+    with ClipReader(path) as reader:
+        (frame,) = reader
+    found = [_middle(frame.image[5, :, 0]), _middle(frame.image[:, 5, 2])]
+    np.testing.assert_allclose(found, edge, atol=0.1)
+
+
+def _middle(values: np.ndarray) -> float:
+    """Where a row crosses the mean of its ends, in pixels."""
+    half = (values[0] + values[-1]) / 2
+    at = int(np.flatnonzero(values > half)[0])
+    return float(at - 1 + (half - values[at - 1]) / (values[at] - values[at - 1]))

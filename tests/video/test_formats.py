@@ -505,6 +505,19 @@ def test_grey_pictures_use_all_levels(tmp_path: Path) -> None:
             np.testing.assert_array_equal(Image.open(tmp_path / f"o.1.{ending}"), ramp)
 
 
+def test_grey_of_an_archive_uses_all_levels(tmp_path: Path) -> None:
+    """FFV1's decoder says nothing of the range either, and FFmpeg fills it."""
+    with av.open(str(tmp_path / "s.mkv"), "w") as clip:
+        video = clip.add_stream("ffv1", rate=24)
+        video.width, video.height, video.pix_fmt = 64, 48, "gray"
+        ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :].repeat(48, 0)
+        clip.mux(video.encode(av.VideoFrame.from_ndarray(ramp, "gray")))
+        clip.mux(video.encode(None))
+    with ClipReader(tmp_path / "s.mkv") as reader:
+        (picture,) = reader
+    np.testing.assert_allclose(picture.image[0, :, 1] * 255, ramp[0], atol=1e-3)
+
+
 def test_half_precision_is_read_as_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "s.%d.exr"
     with av.open(str(path), "w", format="image2") as clip:

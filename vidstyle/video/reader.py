@@ -421,8 +421,9 @@ class ClipReader:
         layout = PixelLayout(frame.format.name)
         full_range = frame.color_range == 2 or layout.name.startswith("yuvj")
         if layout.is_grey and frame.color_range == 0:
-            # Grey pictures (TIFF, JPEG 2000, …) say nothing, and use all levels.
-            full_range = self._stream.codec_context.codec.intra_only
+            # Grey pictures (TIFF, JPEG 2000, …) and FFV1 say nothing, and use all levels.
+            codec = self._stream.codec_context.codec
+            full_range = codec.intra_only or (codec.lossless and not codec.lossy)
         tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
         try:
             if layout.is_rgb or layout.is_float:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
+import re
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import av
+import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
@@ -24,7 +31,26 @@ from vidstyle.video.timeline import Timeline
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
 _LATE: Final = Fraction(1, 20)  # seconds: less is not heard
-_SAY_RUN_IN: Final = ("matroska", "webm")  # if the source's header did
+# Sound before a part's first moment that goes along unheard: a decoder begins with a fade or, where
+# packets lean on those before (MP3), with silence.
+_RUN_UP: Final = Fraction(1, 20)
+_RUN_UP_OF: Final = {"mp3": Fraction(1, 10)}
+_BEFORE: Final = Fraction(1, 5)  # seconds to seek further back, so that it is among what is read
+_APART: Final = Fraction(1)  # seconds between what lies side by side in a file, at most
+_SAY_RUN_IN: Final = ("matroska", "webm")
+# Its packets' own header says the length as well, and players want both to agree.
+_OWN_RUN_IN: Final = "opus"
+_TRACK_UID, _CODEC_DELAY = bytes.fromhex("73c588"), bytes.fromhex("56aa88")  # with a length of 8
+_ANY_CODEC_DELAY: Final = re.compile(rb"\x56\xaa(?=[\x81-\x88])")
+_NO_TIME: Final = Fraction(0)
+_COARSE: Final = Fraction(1, 1000)  # seconds a tick
+# Of files that tell how many channels there are, but not which.
+_USUAL_LAYOUTS: Final = {
+    "1 channels": "mono",
+    "2 channels": "stereo",
+    "6 channels": "5.1",
+    "8 channels": "7.1",
+}
 _TEXT: Final = ("ass", "mov_text", "subrip", "text", "webvtt")
 
 
@@ -44,8 +70,12 @@ class _Track(Protocol):
 
 
 class _Copied:
-    def __init__(self, stream: AudioStream | SubtitleStream, sheds_run_in: bool) -> None:
-        self._stream, self.sheds_run_in = stream, sheds_run_in
+    sheds_run_in = False
+
+    def __init__(
+        self, stream: AudioStream | SubtitleStream, source: AudioStream | SubtitleStream
+    ) -> None:
+        self._stream, self._source = stream, source
 
     def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
         shift = round(origin / packet.time_base)
@@ -57,15 +87,33 @@ class _Copied:
         packet.stream = self._stream
         return [packet]
 
+    def state_run_in(self, first: av.Packet, origin: Fraction) -> None:
+        """In the header of Matroska: how long before `origin` the first packet of sound begins."""
+        source = cast(AudioStream, self._source)
+        early = max(_NO_TIME, origin - _begin(first))
+        stated = Fraction(source.codec_context.delay, source.codec_context.sample_rate)
+        # A clock of milliseconds is too coarse to contradict what the source's header says.
+        if abs(early - stated) >= first.time_base:
+            self.state(first, early)
+
+    def state(self, first: av.Packet, run_in: Fraction = _NO_TIME) -> None:
+        """Say of the sound in the result's header what Matroska's could say of it."""
+        with _stub(cast(AudioStream, self._source), first, run_in) as header:
+            # The filter does nothing but hand the parameters over.
+            BitStreamFilterContext("null", header.streams.audio[0], self._stream)
+
     def drain(self) -> list[av.Packet]:
         return []
 
 
 class _Encoded:
+    """`since`: seconds on the source's clock before which sound is cut off, to the sample."""
+
     sheds_run_in = False
 
     def __init__(self, stream: AudioStream) -> None:
         self._stream = stream
+        self.since: Fraction | None = None
 
     def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
         try:
@@ -73,6 +121,8 @@ class _Encoded:
         except av.FFmpegError:
             return []  # a broken packet is a short silence
         packets: list[av.Packet] = []
+        if self.since is not None:
+            frames = [part for frame in frames for part in _later(frame, self.since)]
         for frame in frames:
             if frame.pts is not None and frame.time_base is not None:
                 frame.pts -= round(origin / frame.time_base)
@@ -116,17 +166,15 @@ class Tracks:
 
     A codec the container cannot hold is encoded anew in the container's usual one; a stream that
     cannot be carried at all is left out, and both are said in `warnings`. Times are seconds on the
-    source's clock; sound is trimmed to whole packets (about 20 ms), never beyond what was asked
-    for, and a subtitle to the part of it that is shown.
+    source's clock. Sound begins where it was asked to: packets before that are marked as unheard,
+    or left out where the container (avi, webm) or codec (Opus in mkv) has no mark; it ends with a
+    whole packet. A subtitle is cut to the part of it that is shown.
     """
 
     def __init__(
         self, source: Path, output: OutputContainer, container: Container, warnings: list[str]
     ) -> None:
         self._container = container
-        # A decoder's run-in has negative times; muxers that cannot write those would delay all
-        # streams instead.
-        self._sheds = not container.exact_times
         self._output = output
         self._warnings = warnings
         self._path = source
@@ -153,10 +201,49 @@ class Tracks:
         self._origin, self._since, self._until = origin, since, until
         if since is not None and self._tracks:
             try:
-                self._source.seek(int(since / _MICROSECOND))
+                self._source.seek(int((since - _BEFORE) / _MICROSECOND))
             except av.FFmpegError:  # without an index, after which it is of no more use
                 self._source = open_source(self._path)
+        for index, track in self._tracks.items():
+            if isinstance(track, _Encoded):
+                track.since = since
+            elif isinstance(track, _Copied):
+                track.sheds_run_in = self._sheds(self._source.streams[index])
+        self._settle_headers()
         self._next = next(self._packets, None)
+
+    def _sheds(self, stream: Stream) -> bool:
+        """A run-in has negative times: a muxer with no way to write those delays all streams."""
+        if self._container.exact_times:
+            return False
+        if stream.type != "audio" or self._container.muxer not in _SAY_RUN_IN:
+            return True
+        sound = cast(AudioStream, stream).codec_context
+        if self._container.muxer == "webm" or sound.codec.canonical_name == _OWN_RUN_IN:
+            return self._since is not None or sound.delay == 0
+        return False
+
+    def _settle_headers(self) -> None:
+        """What the result's header says of copied sound, which the first packets tell."""
+        muxer = self._container.muxer
+        # Of parameters that come from an avi, FFmpeg's muxer makes a clock that counts bytes.
+        again = muxer == "avi" and self._source.format.name == "avi"
+        if muxer != "matroska" and not again:
+            return
+        begun: dict[int, av.Packet] = {}
+        ahead: list[av.Packet] = []
+        for packet in self._packets:
+            ahead.append(packet)
+            begun.setdefault(packet.stream_index, packet)
+            if self._awaited <= set(begun) or _begin(packet) > self._origin + _APART:
+                break
+        self._packets = chain(ahead, self._packets)
+        for index, track in self._tracks.items():
+            if index in begun and isinstance(track, _Copied):
+                if again:
+                    track.state(begun[index])
+                elif not track.sheds_run_in:
+                    track.state_run_in(begun[index], self._origin)
 
     def pump(self, moment: Fraction) -> None:
         """Write all packets that begin before `moment` on the result's clock."""
@@ -200,6 +287,7 @@ class Tracks:
         for packet in self._demuxed():
             if packet.size == 0 or packet.pts is None:
                 continue
+            _count_samples(packet)
             self._place(packet)
             if packet.stream.type == "subtitle":
                 self._cut(packet)
@@ -239,10 +327,13 @@ class Tracks:
             self._warnings.append(f"sound and subtitles break off: {error.strerror}")
 
     def _too_early(self, packet: av.Packet, begin: Fraction) -> bool:
-        if self._since is not None:
+        sheds = self._tracks[packet.stream_index].sheds_run_in
+        if self._since is None:
+            return sheds and begin + _length(packet) / 2 < self._origin
+        if sheds or packet.stream.type == "subtitle":
             return begin < self._since
-        middle = begin + _length(packet) / 2
-        return self._tracks[packet.stream_index].sheds_run_in and middle < self._origin
+        codec = packet.stream.codec_context.codec.canonical_name
+        return begin + _length(packet) <= self._since - _RUN_UP_OF.get(codec, _RUN_UP)
 
     def _add(self, stream: AudioStream, number: int) -> None:
         if stream.codec_context is None:
@@ -252,8 +343,7 @@ class Tracks:
         copied = self._container.copied
         if (copied is None or name in copied) and _holds(self._container, stream):
             copy = self._output.add_stream_from_template(stream)
-            stated = self._container.muxer in _SAY_RUN_IN and stream.codec_context.delay > 0
-            self._tracks[stream.index] = _Copied(copy, self._sheds and not stated)
+            self._tracks[stream.index] = _Copied(copy, stream)
         else:
             encoded = self._encoder(stream, number)
             if encoded is None:
@@ -266,6 +356,7 @@ class Tracks:
         name, target = stream.codec_context.codec.canonical_name, self._container.sound
         assert target is not None
         given = stream.codec_context.layout.name
+        given = _USUAL_LAYOUTS.get(given, given)
         # "5.1(side)" of films is "5.1" to an encoder that knows one place for it only.
         for layout in (given, given.partition("(")[0], "stereo"):
             rate = _rate(target, stream.codec_context.rate)
@@ -288,7 +379,7 @@ class Tracks:
         name, target = stream.codec_context.codec.canonical_name, self._container.subtitles
         if _holds(self._container, stream):
             copy = self._output.add_stream_from_template(stream)
-            self._tracks[stream.index] = _Copied(copy, self._sheds)
+            self._tracks[stream.index] = _Copied(copy, stream)
         elif target is not None and _is_text(stream):
             copy = cast(SubtitleStream, self._output.add_stream(target))
             copy.codec_context.subtitle_header = stream.codec_context.subtitle_header
@@ -319,6 +410,41 @@ class Tracks:
         self._warnings.append(f"{what} is left out: {self._container.muxer} cannot hold it")
 
 
+def _stub(stream: AudioStream, packet: av.Packet, seconds: Fraction) -> InputContainer:
+    """A Matroska file of one packet, with `stream`'s parameters but this run-in.
+
+    PyAV has no other way to set AVCodecParameters.initial_padding. The element of the run-in takes
+    the place of one as long that no reader needs; another name hides the source's own.
+    """
+    made = io.BytesIO()
+    with av.open(made, "w", format="matroska") as muxer:
+        only = av.Packet(bytes(packet))
+        only.stream, only.pts, only.dts = muxer.add_stream_from_template(stream), 0, 0
+        muxer.mux(only)
+    data = made.getvalue()
+    at = data.index(_TRACK_UID)
+    delay = _CODEC_DELAY + struct.pack(">Q", round(seconds * 1_000_000_000))
+    rest = data[at + len(delay) :]
+    if stream.codec_context.delay:
+        rest = _ANY_CODEC_DELAY.sub(b"\x56\xab", rest, count=1)
+    return cast(InputContainer, av.open(io.BytesIO(data[:at] + delay + rest)))
+
+
+def _later(frame: av.AudioFrame, moment: Fraction) -> list[av.AudioFrame]:
+    """What of `frame` is heard at `moment` or after it."""
+    if frame.pts is None or frame.time_base is None:
+        return [frame]
+    early = math.ceil((moment - frame.pts * frame.time_base) * frame.sample_rate)
+    if early <= 0 or early >= frame.samples:
+        return [frame] if early <= 0 else []
+    across = 1 if frame.format.is_planar else frame.layout.nb_channels
+    samples: Any = np.ascontiguousarray(frame.to_ndarray()[:, early * across :])
+    part = av.AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
+    part.sample_rate, part.time_base = frame.sample_rate, frame.time_base
+    part.pts = frame.pts + round(Fraction(early, frame.sample_rate) / frame.time_base)
+    return [part]
+
+
 def _is_text(stream: SubtitleStream) -> bool:
     """Also opens its decoder, whose header is the encoder's."""
     if stream.codec_context.codec.canonical_name not in _TEXT:
@@ -328,6 +454,17 @@ def _is_text(stream: SubtitleStream) -> bool:
     except (av.FFmpegError, ValueError):
         return False
     return stream.codec_context.subtitle_header is not None
+
+
+def _count_samples(packet: av.Packet) -> None:
+    """Where the file counts packets, as avi does: a part need not begin with one."""
+    if packet.time_base > _COARSE and isinstance(packet.stream, AudioStream):
+        tick = Fraction(1, packet.stream.codec_context.sample_rate)
+        ticks = packet.time_base / tick
+        packet.pts = round((packet.pts or 0) * ticks)
+        packet.dts = None if packet.dts is None else round(packet.dts * ticks)
+        packet.duration = round((packet.duration or 0) * ticks)
+        packet.time_base = tick
 
 
 def _begin(packet: av.Packet) -> Fraction:
