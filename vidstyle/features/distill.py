@@ -24,7 +24,6 @@ from vidstyle.errors import SettingsError, VidstyleError
 from vidstyle.features.lite import build_lite, default_taps, relus_in
 from vidstyle.features.taps import TapNet, steps_in_use
 from vidstyle.features.vgg import build_vgg, deepest_relu, step_names, which_vgg
-from vidstyle.flow.warp import warp
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
 from vidstyle.weights import read_weights
 
@@ -62,9 +61,11 @@ class Photographs:
         cells = int(self._uniform(2, 8))
         field = _enlarged(torch.randn(1, 2, cells, cells, generator=self.generator))
         field = field / field.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        reach = self._uniform(2, 10)
-        there = torch.stack(
-            [warp(grainy[None], field * reach * k)[0] for k in torch.linspace(-1, 1, 9)]
+        along = (field * self._uniform(2, 10) * 2 / CROP).permute(0, 2, 3, 1)
+        here = F.affine_grid(torch.eye(2, 3)[None], [1, 3, CROP, CROP], align_corners=False)
+        places = torch.cat([here + k * along for k in torch.linspace(-1, 1, 9)])
+        there = F.grid_sample(
+            grainy.expand(9, -1, -1, -1), places, padding_mode="border", align_corners=False
         )
         smeared = there.mean(0)
         mean = smeared.mean((1, 2), keepdim=True)
