@@ -82,6 +82,13 @@ Message = Begun | Progress | Said | Ended
 Say = Callable[[Message], None]
 
 
+def patient(task: Task, seconds: float) -> Task:
+    """The same, and what another is at work on is waited for so long: it may be about to end."""
+    settings = task.job.settings
+    work = replace(settings.work, patience=seconds)
+    return replace(task, job=replace(task.job, settings=replace(settings, work=work)))
+
+
 def lost_worker(reason: str, attempt: int) -> Said | Outcome:
     if attempt < ATTEMPTS:
         return Said(f"{reason}; begun again, from what is finished")
