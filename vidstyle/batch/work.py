@@ -16,7 +16,7 @@ from PIL import Image
 from vidstyle.batch.cache import copy_result, find_result, remember_result
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FAILED, Outcome, result_key
-from vidstyle.disk import file_digest
+from vidstyle.disk import file_digest, make_folder
 from vidstyle.errors import VidstyleError
 from vidstyle.frame import Shot
 from vidstyle.options import RenderSettings
@@ -110,7 +110,7 @@ def work_on(task: Task, say: Say) -> Ended:
 def _rendered_or_cut(task: Task, say: Say) -> Outcome | Cut:
     job = task.job
     key = result_key(job)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(job.target.parent)
     earlier = find_result(key, job.target)
     if earlier is None and _is_cut(job, task.cut_above):
         return _cut(job, say)
