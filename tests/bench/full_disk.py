@@ -91,7 +91,7 @@ def main() -> None:
     shared = [asked.clip.resolve(), "--style", asked.style.resolve(), *shlex.split(asked.options)]
     options, disk = [*map(str, shared), "-o", asked.out], asked.disk.resolve()
     with tempfile.TemporaryDirectory() as name:
-        whole, said, _ = render(Path(name), options)
+        whole, said, _ = render(Path(name), options, fork=True)
     counted = re.search(r"(\d+) frames in", said)
     assert counted is not None, said
     frames, size = int(counted[1]), sum(map(len, whole.values()))
