@@ -1,8 +1,9 @@
 """Finished work on disk, from which a stopped render goes on to the same bytes.
 
 A *piece* is a run of finished frames of one shot, in 16 bits, and the state to go on from, which a
-shot's end needs no more. It is one .npz file: a zip, whose checksums tell a damaged one. Shots do
-not depend on one another, so that each may be another process's, in the same folder.
+shot's end needs no more. It is one .npz file, whose name has its checksum: a zip's own do not cover
+what the arrays are called and where they begin. Shots do not depend on one another, so that each
+may be another process's, in the same folder.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -29,7 +31,9 @@ from vidstyle.disk import (
     FRAME_BYTES,
     check_space,
     disk_errors,
+    file_digest,
     identity,
+    make_folder,
     sync_file,
     sync_folder,
     write_synced,
@@ -37,14 +41,16 @@ from vidstyle.disk import (
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
-FORMAT: Final = 2  # of pieces; other numbers are other work
+FORMAT: Final = 3  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps
 _STATE: Final = "state "  # before the names of the state's tensors
 _RECORD: Final = "settings.json"
+_SEAL: Final = "sha256"  # of all else in it
 _LOCK: Final = "lock"  # held by who works on all of it
 _UNFINISHED: Final = "unfinished"  # holds the name of the encoder's hidden file
+_HIDDEN: Final = re.compile(r"\..*partial-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)  # such a name
 _LONGEST_NAME: Final = 100  # characters kept of the result's name: file systems allow 255 bytes
 
 State = Mapping[str, Tensor]
@@ -152,18 +158,22 @@ class Piece:
     shot: int
     first: int
     end: int
+    checksum: str
 
     @classmethod
     def named(cls, path: Path) -> Piece:
-        shot, first, end = map(int, path.stem.split("-"))
-        return cls(path, shot, first, end)
+        *numbers, checksum = path.stem.split("-")
+        shot, first, end = map(int, numbers)
+        return cls(path, shot, first, end, checksum)
 
     def is_sound(self) -> bool:
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.testzip() is None
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError):
+            return _checksum(self.path) == self.checksum
+        except OSError:
             return False
+
+    def set_aside(self) -> None:
+        self.path.replace(self.path.with_suffix(".damaged"))
 
     def images(self) -> Iterator[np.ndarray]:
         """(H, W, 3) float32 in [0, 1]."""
@@ -203,7 +213,8 @@ class _OpenPiece:
             self._write(_STATE + name, tensor.cpu().numpy())
         self._archive.close()
         sync_file(self._partial)
-        path = self._folder / f"{self.shot:08}-{self.first:08}-{end:08}.npz"
+        frames = f"{self.shot:08}-{self.first:08}-{end:08}"
+        path = self._folder / f"{frames}-{_checksum(self._partial)}.npz"
         os.replace(self._partial, path)
         sync_folder(self._folder)
         return [Piece.named(path)]
@@ -217,6 +228,10 @@ class _OpenPiece:
     def _write(self, name: str, array: np.ndarray) -> None:
         with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _checksum(path: Path) -> str:
+    return file_digest(path)[:16]
 
 
 def _partial_path(folder: Path, shot: int) -> Path:
@@ -278,7 +293,7 @@ class StoredShot:
             if piece.first == self.frames and piece.is_sound():
                 self.pieces.append(piece)
             else:
-                piece.path.replace(piece.path.with_suffix(".damaged"))
+                piece.set_aside()
         if len(self.pieces) < len(found):
             on_warning(f"{self.folder}: a damaged piece is set aside; its frames are made again")
 
@@ -396,7 +411,7 @@ class Work:
     def mark_unfinished(self, path: Path) -> None:
         """Has the next run remove the file or folder `path`, should this one be killed."""
         with disk_errors(self.folder):
-            (self.folder / _UNFINISHED).write_bytes(os.fsencode(path.absolute()))
+            write_synced(self.folder / _UNFINISHED, str(path.absolute()))
 
     def _remove_if_empty(self) -> None:
         if not _pieces(self.folder):
@@ -405,7 +420,7 @@ class Work:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             lock = FileLock(self.folder / name)
             lock.acquire(timeout=self.patience)
         except Timeout:
@@ -428,9 +443,22 @@ class Work:
         if self._record is None:
             settled = {"choices": choices, "environment": environment}
             self._record = {"picture": self.picture, **settled}
+            sealed = self._record | {_SEAL: _seal(self._record)}
             with disk_errors(self.folder):
+                self._set_aside_all()
                 sync_folder(self.folder.parent)
-                write_synced(self.folder / _RECORD, json.dumps(self._record, indent=2))
+                write_synced(self.folder / _RECORD, json.dumps(sealed, indent=2))
+
+    def _set_aside_all(self) -> None:
+        """Made by choices that nobody knows any more: others would go on to other bytes."""
+        pieces = _pieces(self.folder)
+        for piece in pieces:
+            piece.set_aside()
+        if pieces:
+            self._on_warning(
+                f"{self.folder}: {_RECORD} is damaged or gone; what was finished is set aside and "
+                "made again"
+            )
 
     def _remove_unfinished(self) -> None:
         note = self.folder / _UNFINISHED
@@ -438,7 +466,8 @@ class Work:
             return
         with disk_errors(self.folder):
             path = Path(os.fsdecode(note.read_bytes()))
-            if "partial-" in path.name:  # and not what is left of a note cut off
+            # A damaged note may name anything.
+            if _HIDDEN.fullmatch(path.name) and "\0" not in str(path):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             note.unlink()
 
@@ -463,13 +492,16 @@ class Work:
 
 
 def _read_record(folder: Path) -> Facts | None:
-    path = folder / _RECORD
+    """`None` where there is none, or none that can be relied on."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        return record if record.pop(_SEAL) == _seal(record) else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return None
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: damaged; remove {folder} to start over") from error
+
+
+def _seal(record: Facts) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _differing(one: Facts, other: Facts) -> list[str]:

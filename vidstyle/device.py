@@ -116,7 +116,7 @@ def _timed_once(net: nn.Module, device: torch.device) -> str:
 
 
 def _remembered(known: Path) -> str | None:
-    with suppress(OSError):
+    with suppress(OSError, UnicodeDecodeError):
         if (text := known.read_text()) in ("fp32", "bf16"):
             return text
     return None

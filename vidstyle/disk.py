@@ -37,10 +37,21 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """With those it lies in, each brought to disk: what is synced inside is else lost with them."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
 def write_synced(path: Path, text: str) -> None:
-    """A small file, whole or not at all whatever happens; what was there is replaced."""
+    """A small file, whole or not at all whatever happens; what was there is replaced.
+
+    `text` may hold a file's name that is no text.
+    """
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
     sync_file(partial)
     os.replace(partial, path)
     sync_folder(path.parent)

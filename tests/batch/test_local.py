@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 import vidstyle as v
-from tests.batch.made_jobs import outcomes, write_jobs
+from tests.batch.made_jobs import outcomes, render_job, write_jobs
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_clip
 from vidstyle.batch import local
@@ -24,7 +27,7 @@ from vidstyle.batch.jobs import read_jobs
 from vidstyle.batch.ledger import FAILED, FINISHED, Outcome
 from vidstyle.batch.local import LocalExecutor
 from vidstyle.batch.sharing import carry_out
-from vidstyle.batch.work import Begun, Progress, Said
+from vidstyle.batch.work import Begun, Progress, Said, Task, patient, work_on
 
 LOOK = v.StyleSettings(steps=1, first_steps=1)
 FREE = '[defaults]\nstyle = "wave.png"\nsteps = 1\nfirst_steps = 1\nprecision = "fp32"\n'
@@ -104,6 +107,40 @@ def test_a_job_that_kills_its_workers_is_given_up(
     assert outcomes(job_file.jobs, LocalExecutor(1)) == [
         Outcome(FAILED, "its worker ended with status 9, 2 times", attempts=2)
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_workers_end_with_a_killed_command(folder: Path) -> None:
+    """In the midst of a frame: what they hold is wanted by the same command, begun again."""
+    path = write_jobs(folder, '[[job]]\nclip = "shots/a.mp4"\n', FREE.replace("= 1", "= 10000"))
+    batch = subprocess.Popen(
+        [sys.executable, "-m", "vidstyle", "batch", path, "--workers", "1"],
+        stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    waited = time.monotonic() + 60
+    while not list((folder / "night").glob(".a*.work-*/unfinished")) and time.monotonic() < waited:
+        time.sleep(0.02)
+    batch.kill()
+    try:
+        batch.communicate(timeout=20)  # which lasts until the worker, too, has ended
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(batch.pid, signal.SIGKILL)
+
+
+def test_what_a_dying_worker_holds_is_waited_for(folder: Path) -> None:
+    text = '[[job]]\nclip = "shots/a.mp4"\nkeep_work = true\n'
+    (job,) = read_jobs(write_jobs(folder, text)).jobs
+    assert render_job(job).state == FINISHED
+    job.target.unlink()
+    (work,) = (folder / "night").glob(".a*.work-*")
+    lock = FileLock(work / "lock", thread_local=False)
+    lock.acquire()
+    taken = work_on(Task(job), lambda message: None)
+    assert isinstance(taken, Outcome) and "another run is at work" in taken.reason
+    Timer(0.5, lock.release).start()
+    ended = work_on(patient(Task(job), 60), lambda message: None)
+    assert isinstance(ended, Outcome) and ended.state == FINISHED, ended
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,9 @@ class Stop(Exception):
     pass
 
 
-def test_a_run_cut_off_at_any_moment(folder: Path) -> None:
-    """A result whose line was never written, and half a line, are both got over."""
+@pytest.mark.parametrize("left", [slice(50), bytes(200), b"\xff\xfe", b"3", b'{"result": 3}'])
+def test_a_run_cut_off_at_any_moment(folder: Path, left: slice | bytes) -> None:
+    """A result whose line was never written, half a line or another's bytes are all got over."""
     job_file = read_jobs(write_jobs(folder, ALL))
 
     def stop(job: object, message: object) -> None:
@@ -101,11 +103,26 @@ def test_a_run_cut_off_at_any_moment(folder: Path) -> None:
     with pytest.raises(Stop):
         run_batch(job_file, Here(), on_message=stop)
     lines = folder / "night" / ".vidstyle-batch" / "jobs.jsonl"
-    begun, finished = lines.read_text().splitlines()
-    lines.write_text(f"{begun}\n{finished[:50]}")
+    begun, finished = lines.read_bytes().splitlines()
+    rest = finished[left] if isinstance(left, slice) else left
+    lines.write_bytes(begun + b"\n" + rest)
     rendered, summary = carry_out(folder)
     assert rendered == ["a-wave.mp4", "b-wave.mp4"] and summary.failed == 0
     assert carry_out(folder)[0] == []
+
+
+def test_a_result_has_its_line_on_disk_before_it_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power loss it would else be a stranger's file, which is never replaced."""
+    job_file, synced = read_jobs(write_jobs(folder, ALL)), list[int]()
+    with Ledger(job_file.out).held():
+        ledger = Ledger(job_file.out)
+        monkeypatch.setattr(
+            "os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size)
+        )
+        ledger.begin(job_file.jobs[0])
+    assert synced == [(job_file.out / ".vidstyle-batch" / "jobs.jsonl").stat().st_size] != [0]
 
 
 def test_one_batch_at_a_time(folder: Path) -> None:

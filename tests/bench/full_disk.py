@@ -14,13 +14,12 @@ import argparse
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
-from tests.bench.kills import render, results, start
+from tests.bench.kills import Fork, render, results
 
 PAGE = 4096  # bytes: what the disk is filled and kept free by
 TRIES = 5  # to be there before the render is done
@@ -46,7 +45,7 @@ def pages(file: Path) -> int:
     return file.stat().st_blocks * 512 // PAGE
 
 
-def wait_for_frames(work: Path, frames: int, process: subprocess.Popen[str]) -> None:
+def wait_for_frames(work: Path, frames: int, process: Fork) -> None:
     while process.poll() is None and len(list(work.glob(".*.work-*/*.npz"))) < frames:
         time.sleep(0.001)
 
@@ -64,7 +63,7 @@ def stop_once(
 
     `room` is how many pages the result gets, those included that it has by then.
     """
-    process = start(folder, options, piece=0)
+    process = Fork(folder, options, piece=0)
     wait_for_frames(work, frames, process)
     fill(disk, max(0, room - sum(map(pages, folder.glob(".a.partial-*")))))
     _, said = process.communicate()
@@ -92,7 +91,7 @@ def main() -> None:
     shared = [asked.clip.resolve(), "--style", asked.style.resolve(), *shlex.split(asked.options)]
     options, disk = [*map(str, shared), "-o", asked.out], asked.disk.resolve()
     with tempfile.TemporaryDirectory() as name:
-        whole, said, _ = render(Path(name), options)
+        whole, said, _ = render(Path(name), options, fork=True)
     counted = re.search(r"(\d+) frames in", said)
     assert counted is not None, said
     frames, size = int(counted[1]), sum(map(len, whole.values()))
@@ -118,7 +117,7 @@ def main() -> None:
                 if ended is None:
                     print(f"| {place} | {moment} | 0 | it was done by then |", flush=True)
                     continue
-                made, again, _ = render(folder, line)
+                made, again, _ = render(folder, line, fork=True)
             status, said, left = ended
             kept = re.search(r"going on after (\d+)", again)
             print(

@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -97,21 +98,19 @@ def stop_batch(number: signal.Signals, clip: str, style: str, options: list[str]
     """Two jobs on two workers; the bytes are those of a batch that nobody stopped."""
     pairs = zip(options[::2], options[1::2], strict=True)
     settings = "\n".join(f"{key.lstrip('-')} = {value}" for key, value in pairs)
-    text = f'[defaults]\nstyle = "{style}"\n{settings}\n'
+    text = f'[defaults]\nstyle = "{style}"\nprecision = "fp32"\n{settings}\n'
     text += "".join(f'[[job]]\nclip = "{clip}"\nname = "{name}.mp4"\n' for name in "ab")
-    line = ["jobs.toml", "--workers", "2"]
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        for folder in (one, other):
-            Path(folder, "jobs.toml").write_text(text)
-        start(Path(one), line, None, "batch").communicate()
-        process = start(Path(other), line, None, "batch")
-        wait(process, lambda: both_at_work(Path(other)))
-        ended, left = stop(process, number), partials(Path(other))
-        _, again = start(Path(other), line, None, "batch").communicate()
-        whole, made = (
-            [Path(folder, "jobs", f"{name}.mp4").read_bytes() for name in "ab"]
-            for folder in (one, other)
-        )
+        asked = Path(one, "asked.toml")
+        asked.write_text(text)
+        line, folder = [str(asked), "--workers", "2"], Path(other)
+        whole, _, _ = render(folder, line)
+        shutil.rmtree(folder)
+        folder.mkdir()
+        process = start(folder, line, piece=None)
+        wait(process, lambda: both_at_work(folder))
+        ended, left = stop(process, number), partials(folder)
+        made, again, _ = render(folder, line)
     kept = " and ".join(re.findall(r"going on after frame (\d+)", again))
     return row("batch", number, ended, left, kept, "yes" if made == whole else "NO")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidstyle import checkpoint
+from vidstyle import checkpoint, disk
 from vidstyle.checkpoint import Checkpointed, Work
 from vidstyle.disk import file_digest
 from vidstyle.errors import EncodeError, OutputError
@@ -147,10 +148,11 @@ def test_a_killed_run_loses_the_open_piece_only(tmp_path: Path, clock: list[floa
     render(tmp_path, clock, until=6)
     (folder,) = tmp_path.iterdir()
     (folder / "00000004.partial").write_bytes(b"half a zip")
-    hidden = tmp_path / ".a.partial-1.mp4"
+    hidden = tmp_path / ".a.partial-0123abcd.mp4"
     hidden.touch()
     (folder / "unfinished").write_text(str(hidden))
-    (folder / "00000004-00000000-00000002.npz").unlink()
+    (piece,) = folder.glob("00000004-*.npz")
+    piece.unlink()
     results, made, warnings = render(tmp_path, clock)
     assert (made, warnings) == (6, [])
     assert np.array_equal(results, render(tmp_path, clock)[0])
@@ -159,7 +161,7 @@ def test_a_killed_run_loses_the_open_piece_only(tmp_path: Path, clock: list[floa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
 def test_a_name_that_is_no_text_is_remembered(tmp_path: Path) -> None:
-    hidden = tmp_path / os.fsdecode(b"caf\xe9.partial-1")
+    hidden = tmp_path / os.fsdecode(b".caf\xe9.partial-0123abcd")
     hidden.touch()
     work = Work(tmp_path, "a", PICTURE, keep=True)
     with work.held({}, {}), work.shot(0) as shot:
@@ -169,7 +171,24 @@ def test_a_name_that_is_no_text_is_remembered(tmp_path: Path) -> None:
         assert not hidden.exists()
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+@pytest.mark.parametrize(
+    "name", ["my-partial-renders", ".a.partial-0123abc", "\0.partial-0123abcd"]
+)
+def test_a_damaged_note_has_nothing_of_others_removed(tmp_path: Path, name: str) -> None:
+    """Cut off or overwritten it may name a folder that the hidden file lay in."""
+    other = tmp_path / name.lstrip("\0")
+    other.mkdir()
+    work = Work(tmp_path, "a", PICTURE)
+    with work.held({}, {}):
+        (work.folder / "unfinished").write_text(str(tmp_path / name))
+        with work.shot(0) as shot:
+            shot.add(images(1)[0], {})
+        work.keep = True
+    with Work(tmp_path, "a", PICTURE).held({}, {}):
+        assert other.exists() and not (work.folder / "unfinished").exists()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "name"])
 def test_a_damaged_piece_is_said_and_made_anew(
     tmp_path: Path, clock: list[float], damage: str
 ) -> None:
@@ -179,10 +198,72 @@ def test_a_damaged_piece_is_said_and_made_anew(
     whole = piece.read_bytes()
     flipped = bytearray(whole)
     flipped[200] ^= 4  # inside the first frame's levels
-    piece.write_bytes({"flip": flipped, "cut": whole[:-30], "empty": b""}[damage])
+    renamed = whole.replace(b"state sum", b"state sun")  # no checksum of the zip's covers it
+    damages = {"flip": flipped, "cut": whole[:-30], "empty": b"", "name": renamed}
+    piece.write_bytes(damages[damage])
     results, made, (warning,) = render(tmp_path, clock)
     assert made == 5 and np.array_equal(results, undisturbed)  # all of its shot, and the last one
     assert warning.endswith("a damaged piece is set aside; its frames are made again")
+
+
+@pytest.mark.parametrize("damage", ["gone", "zeros", "another value", "no settings"])
+def test_without_its_settings_work_is_set_aside_with_a_word(
+    tmp_path: Path, clock: list[float], damage: str
+) -> None:
+    """Its frames may be of another precision or number of threads than would be chosen now."""
+    undisturbed, _, _ = render(tmp_path, clock)
+    render(tmp_path, clock, until=9)
+    (record,) = tmp_path.glob(".a.work-*/settings.json")
+    whole = record.read_bytes()
+    if damage == "gone":
+        record.unlink()
+    else:
+        changed = whole.replace(b'"threads": 2', b'"threads": 3')
+        damages = {"zeros": bytes(len(whole)), "another value": changed, "no settings": b"[3]"}
+        record.write_bytes(damages[damage])
+    results, made, (warning,) = render(tmp_path, clock, until=9)
+    assert made == 9 and np.array_equal(results, undisturbed[:9])
+    assert warning.endswith(
+        "settings.json is damaged or gone; what was finished is set aside and made again"
+    )
+    assert len(list(tmp_path.glob(".a.work-*/*.damaged"))) == 5
+    assert render(tmp_path, clock)[1:] == (1, [])
+
+
+def test_damaged_settings_of_other_work_stop_nothing(tmp_path: Path, clock: list[float]) -> None:
+    render(tmp_path, clock, until=6)
+    (record,) = tmp_path.glob(".a.work-*/settings.json")
+    record.write_bytes(b"")
+    assert render(tmp_path, clock, picture=PICTURE | {"steps": 4})[1:] == (10, [])
+    assert record.exists()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_a_crash_leaves_it_ends_with_the_same_frames(
+    tmp_path: Path, clock: list[float], seed: int
+) -> None:
+    """Any of its files cut off, or with zeros or turned bits anywhere: what is lost is said."""
+    undisturbed, _, _ = render(tmp_path, clock)
+    render(tmp_path, clock, until=9)
+    chance = random.Random(seed)
+    (folder,) = tmp_path.iterdir()
+    (folder / "unfinished").write_text(str(tmp_path / ".a.partial-0123abcd.mp4"))
+    hit = chance.choice(sorted(path for path in folder.iterdir() if path.stat().st_size))
+    data = bytearray(hit.read_bytes())
+    begin = chance.randrange(len(data))
+    match chance.choice(["cut", "zeros", "bit"]):
+        case "cut":
+            del data[begin:]
+        case "zeros":
+            end = begin + chance.choice([1, 30, 4096])
+            data[begin:end] = bytes(len(data[begin:end]))
+        case "bit":
+            data[begin] ^= 1 << chance.randrange(8)
+    hit.write_bytes(data)
+    results, made, warnings = render(tmp_path, clock)
+    assert np.array_equal(results, undisturbed)
+    assert made == 1 or len(warnings) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_search_loses_nothing(
@@ -281,6 +362,16 @@ def test_too_small_a_disk(tmp_path: Path) -> None:
     ):
         work.check_space(10**6, 10**8)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_folders_are_brought_to_disk_with_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power loss may take the folder that all synced pieces lie in."""
+    synced: list[Path] = []
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    with Work(tmp_path / "x" / "y", "a", PICTURE).held({}, {}):
+        assert synced[:3] == [tmp_path, tmp_path / "x", tmp_path / "x" / "y"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 from tests.core.toys import toy_net
 from vidstyle import device as devices
 from vidstyle.device import Compute, choose_device, choose_precision
+from vidstyle.disk import user_cache
 from vidstyle.errors import SettingsError
 
 CPU = torch.device("cpu")
@@ -35,6 +36,13 @@ def test_what_was_faster_is_remembered(monkeypatch):
     assert choose_precision("auto", CPU, toy_net()) == "bf16"
     seconds["bf16"] = 3.0
     assert choose_precision("auto", CPU, toy_net()) == "bf16"
+
+
+def test_what_a_crash_has_left_of_the_note_is_no_error():
+    assert choose_precision("auto", CPU, toy_net()) in ("fp32", "bf16")
+    (note,) = user_cache().glob("precision-*")
+    note.write_bytes(b"\xff\0")
+    assert choose_precision("auto", CPU, toy_net()) == note.read_text()
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):

@@ -10,14 +10,22 @@ import signal
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
 from vidstyle import __version__
 from vidstyle.batch.ledger import FAILED, Outcome
 from vidstyle.batch.sharing import Todo
-from vidstyle.batch.work import ATTEMPTS, Begun, Ended, Message, Task, lost_worker, work_on
+from vidstyle.batch.work import (
+    ATTEMPTS,
+    Begun,
+    Ended,
+    Message,
+    Task,
+    lost_worker,
+    patient,
+    work_on,
+)
 from vidstyle.errors import InputError, SettingsError
 
 _POLL: Final = 0.2  # seconds between looks at what the workers say
@@ -191,10 +199,7 @@ def _serve(task: Task, number: int, heard: Any, threads: int, version: str) -> E
         return Outcome(FAILED, f"{platform.node()}: {rule}")
     torch.set_num_threads(threads)
     heard.put((number, Begun(1)))
-    settings = task.job.settings
-    work = replace(settings.work, patience=_PATIENCE)
-    job = replace(task.job, settings=replace(settings, work=work))
-    return work_on(replace(task, job=job), lambda message: heard.put((number, message)))
+    return work_on(patient(task, _PATIENCE), lambda message: heard.put((number, message)))
 
 
 @contextmanager

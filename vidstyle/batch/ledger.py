@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from vidstyle import __version__
 from vidstyle.batch.jobs import Job
-from vidstyle.disk import disk_errors, file_digest, identity
+from vidstyle.disk import disk_errors, file_digest, identity, make_folder, sync_folder
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 
@@ -102,6 +103,8 @@ class Ledger:
             self._path.open("a", encoding="utf-8") as file,
         ):
             file.write(f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())  # a result without its line would be somebody else's
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -119,7 +122,7 @@ class Ledger:
 
     def _make_folder(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
         except OSError as error:
             raise OutputError(
                 f"{self._out}: cannot be made ({error.strerror}); name another folder with out"
@@ -131,18 +134,18 @@ class Ledger:
     def _read(self) -> Iterator[tuple[str, Outcome]]:
         if not self._path.exists():
             return
-        with self._path.open(encoding="utf-8") as lines:
+        with self._path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                try:
+                # What a crash has cut off or overwritten is left out.
+                with suppress(ValueError, AttributeError, KeyError, TypeError):
                     entry = json.loads(line)
-                except ValueError:  # cut off by a crash
-                    continue
-                yield entry.pop("result"), Outcome(**entry)
+                    yield entry.pop("result"), Outcome(**entry)
 
     def _end_line(self) -> None:
         """What a crash has cut off shall not spoil the next line."""
         with self._path.open("ab+") as file:
             file.write(b"\n" if file.tell() else b"")
+        sync_folder(self._folder)
 
 
 def is_there(target: Path) -> bool:

@@ -17,12 +17,23 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Final, cast
 
 from vidstyle.batch.sharing import Todo
-from vidstyle.batch.work import ATTEMPTS, Begun, Ended, Message, Task, lost_worker, work_on
+from vidstyle.batch.work import (
+    ATTEMPTS,
+    Begun,
+    Ended,
+    Message,
+    Task,
+    lost_worker,
+    patient,
+    work_on,
+)
 
 GRACE: Final = 2.5  # seconds for workers to store what is finished, before they are killed
+_PATIENCE: Final = 4 * GRACE  # seconds with those that a killed command has left, on a busy machine
 
 
 def cores() -> int:
@@ -171,6 +182,7 @@ def _terminal_blocked() -> Iterator[None]:
 
 def _serve(connection: Connection, slot: int, threads: int, devices: Sequence[str]) -> None:
     """A worker: takes tasks, tells of them, until it is terminated or nobody listens."""
+    Thread(target=_end_alone, daemon=True).start()
     import torch  # first: an exception in its midst would be an abort
 
     signal.signal(signal.SIGTERM, _end)
@@ -180,9 +192,19 @@ def _serve(connection: Connection, slot: int, threads: int, devices: Sequence[st
             torch.cuda.set_device(device)  # what `--device auto` takes, and `cuda`
     with suppress(EOFError, ConnectionError):
         while True:
-            task = connection.recv()
+            task = patient(connection.recv(), _PATIENCE)
             torch.set_num_threads(threads)  # the job before may have had its own
             connection.send(work_on(task, connection.send))
+
+
+def _end_alone() -> None:
+    """As if terminated, once the command is killed: the same command will want what this holds."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 def _end(number: int, frame: object) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from vidstyle.batch.cache import copy_result, find_result, remember_result
 from vidstyle.batch.jobs import Job
 from vidstyle.batch.ledger import FAILED, Outcome, result_key
-from vidstyle.disk import file_digest
+from vidstyle.disk import file_digest, make_folder
 from vidstyle.errors import VidstyleError
 from vidstyle.frame import Shot
 from vidstyle.options import RenderSettings
@@ -82,6 +82,13 @@ Message = Begun | Progress | Said | Ended
 Say = Callable[[Message], None]
 
 
+def patient(task: Task, seconds: float) -> Task:
+    """The same, and what another is at work on is waited for so long: it may be about to end."""
+    settings = task.job.settings
+    work = replace(settings.work, patience=seconds)
+    return replace(task, job=replace(task.job, settings=replace(settings, work=work)))
+
+
 def lost_worker(reason: str, attempt: int) -> Said | Outcome:
     if attempt < ATTEMPTS:
         return Said(f"{reason}; begun again, from what is finished")
@@ -103,7 +110,7 @@ def work_on(task: Task, say: Say) -> Ended:
 def _rendered_or_cut(task: Task, say: Say) -> Outcome | Cut:
     job = task.job
     key = result_key(job)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(job.target.parent)
     earlier = find_result(key, job.target)
     if earlier is None and _is_cut(job, task.cut_above):
         return _cut(job, say)
