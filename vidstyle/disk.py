@@ -39,10 +39,13 @@ def _sync(path: Path, flags: int) -> None:
 
 def make_folder(path: Path) -> None:
     """With those it lies in, each brought to disk: what is synced inside is else lost with them."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+    if path.is_dir():
+        return
+    if path.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
 
 
 def write_synced(path: Path, text: str) -> None:

@@ -86,8 +86,8 @@ class PixelLBFGS:
     """L-BFGS (Nocedal 1980) on one picture (1, 3, H, W) in [0, 1], without a line search.
 
     For a start that is nearly there: two steps get as far as eight of Adam's, which shakes every
-    pixel by about its rate. `pace`, a number or (1, 1, H, W), is the metric it descends in: where
-    it is larger the picture moves faster, where it is 0 not at all.
+    pixel by about its rate; "Later frames" in tests/bench/results/README.md. `pace`, a number or
+    (1, 1, H, W), is the metric: where it is larger the picture moves faster, where it is 0 not.
     """
 
     def __init__(self, image: Tensor, pace: Tensor | float = 1.0) -> None:
@@ -121,18 +121,23 @@ class PixelLBFGS:
 
     def _direction(self, gradient: Tensor) -> Tensor:
         """The two loops: the inverse Hessian, as far as it is known, times the gradient."""
-        scale = FIRST_MOVE / gradient.abs().mean().clamp_min(1e-30)
-        shares = []
+        direction, shares = gradient, []
         for moved, change, inverse in reversed(self.pairs):
-            shares.append(inverse * (moved * gradient).sum())
-            gradient = gradient - shares[-1] * change
-            if len(shares) == 1:
-                newest = 1 / (inverse * change.square().sum()).clamp_min(1e-30)
-                scale = torch.where(inverse > 0, newest, scale)
-        direction = scale * gradient
+            shares.append(inverse * (moved * direction).sum())
+            direction = direction - shares[-1] * change
+        direction = self._scale(gradient) * direction
         for (moved, change, inverse), share in zip(self.pairs, reversed(shares), strict=True):
             direction = direction + (share - inverse * (change * direction).sum()) * moved
         return direction
+
+    def _scale(self, gradient: Tensor) -> Tensor:
+        """As the newest pair curves; without one, a first move's usual length."""
+        usual = FIRST_MOVE / gradient.abs().mean().clamp_min(1e-30)
+        if not self.pairs:
+            return usual
+        _, change, inverse = self.pairs[-1]
+        newest = 1 / (inverse * change.square().sum()).clamp_min(1e-30)
+        return torch.where(inverse > 0, newest, usual)
 
 
 class Optimizer:

@@ -136,7 +136,7 @@ def test_a_killed_worker_costs_its_piece_only(
     ray: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a Ray of this machine alone; and a bad clip stops nothing."""
-    make_clip(folder / "shots" / "a.mp4", 12)
+    make_clip(folder / "shots" / "a.mp4", 60)  # the news of a frame takes as long as ten frames
     jobs = read_jobs(write_jobs(folder, ALL)).jobs
     expected = made_here(jobs[:1])
     jobs[1].clip.write_text("no film")

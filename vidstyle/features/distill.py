@@ -1,9 +1,8 @@
 """Teaches `lite` from a VGG: python -m vidstyle.features.distill --teacher vgg19.safetensors …
 
 First layer by layer: each student layer gets the teacher's features before it and regresses the
-teacher's features after it. Then end to end, on photographs, on brush strokes made of them and on
-pictures from the optimisation itself: the optimiser finds what a student cannot see, so it is
-taught exactly there.
+teacher's features after it. Then end to end, on photographs and on pictures from the optimisation
+itself: the optimiser finds what a student cannot see, so it is taught exactly there.
 """
 
 from __future__ import annotations
@@ -29,9 +28,7 @@ from vidstyle.weights import read_weights
 
 CROP = 128  # pixels: relu3_4 sees 52, so most of a crop is free of the border
 PHOTO_SIDE = 1024  # photographs are kept at this long side
-POOL_SIZE, POOL_LIFE, VISIT = 16, 120, 3  # pictures under optimisation, their steps, at a time
-CONTENT = 0.1  # weight of the content there
-GAP = 10.0  # weight of what an optimiser follows: a picture's Gram matrices less a style's
+POOL_SIZE, POOL_LIFE = 32, 60  # pictures under optimisation, and steps until one is replaced
 
 
 class Photographs:
@@ -49,27 +46,6 @@ class Photographs:
     def crops(self, count: int) -> Tensor:
         """(count, 3, CROP, CROP) in [0, 1]."""
         return torch.stack([self._varied() for _ in range(count)]).clamp(0, 1)
-
-    def strokes(self, count: int) -> Tensor:
-        """The same, smeared along smooth random fields: no painting is needed for brush work."""
-        return torch.stack([self._smeared(x) for x in self.crops(count)])
-
-    def _smeared(self, crop: Tensor) -> Tensor:
-        """A line integral convolution (Cabral, Leedom 1993) of a crop and coarse noise."""
-        noise = torch.randn(1, 3, *[int(CROP / self._uniform(1, 4))] * 2, generator=self.generator)
-        grainy = crop + self._uniform(0, 0.4) * _enlarged(noise)[0]
-        cells = int(self._uniform(2, 8))
-        field = _enlarged(torch.randn(1, 2, cells, cells, generator=self.generator))
-        field = field / field.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        along = (field * self._uniform(2, 10) * 2 / CROP).permute(0, 2, 3, 1)
-        here = F.affine_grid(torch.eye(2, 3)[None], [1, 3, CROP, CROP], align_corners=False)
-        places = torch.cat([here + k * along for k in torch.linspace(-1, 1, 9)])
-        there = F.grid_sample(
-            grainy.expand(9, -1, -1, -1), places, padding_mode="border", align_corners=False
-        )
-        smeared = there.mean(0)
-        mean = smeared.mean((1, 2), keepdim=True)
-        return (mean + (smeared - mean) * self._uniform(1, 2)).clamp(0, 1)
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(shape or (1,), generator=self.generator) * (high - low) + low
@@ -107,10 +83,6 @@ def _read_photo(path: Path) -> Tensor:
         return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
 
 
-def _enlarged(noise: Tensor) -> Tensor:
-    return F.interpolate(noise, (CROP, CROP), mode="bicubic")
-
-
 class PicturePool:
     """Pictures that the student stylises while it learns, each by Adam towards a random style."""
 
@@ -118,9 +90,7 @@ class PicturePool:
         self.photographs = photographs
         self.image = photographs.crops(POOL_SIZE)
         self.content = self.image.clone()
-        self.style = torch.cat(
-            [photographs.crops(POOL_SIZE // 2), photographs.strokes(POOL_SIZE - POOL_SIZE // 2)]
-        )
+        self.style = photographs.crops(POOL_SIZE)
         self.first = torch.zeros_like(self.image)
         self.second = torch.zeros_like(self.image)
         # Staggered, or the whole pool would be fresh and old at once.
@@ -136,36 +106,19 @@ class PicturePool:
         return indices
 
     def _renew(self, i: int) -> None:
-        kind = self.photographs.crops if i < POOL_SIZE // 2 else self.photographs.strokes
-        (self.content[i],), (self.style[i],) = self.photographs.crops(1), kind(1)
+        self.content[i], self.style[i] = self.photographs.crops(2)
         self.image[i] = self.content[i]
         self.first[i], self.second[i], self.age[i] = 0, 0, 0
 
-    def advance(self, student: TapNet, indices: Tensor) -> None:
-        """Some steps through the student as it is; what it cannot see is found by the late ones."""
-        deep, taps = student.content_tap, student.style_taps
-        with torch.no_grad():
-            aim = student(self.content[indices], [deep])[deep]
-            style = student(self.style[indices], taps)
-            grams = {tap: gram_matrix(f) for tap, f in style.items()}
-        for _ in range(VISIT):
-            image = self.image[indices].contiguous(memory_format=torch.channels_last)
-            features = student(image.requires_grad_(), {*taps, deep})
-            loss = CONTENT * content_loss(features[deep], aim)
-            for tap in taps:
-                loss = loss + gram_loss(gram_matrix(features[tap]), grams[tap])
-            self._descend(indices, torch.autograd.grad(loss, image)[0])
-
-    def _descend(self, indices: Tensor, gradient: Tensor) -> None:
-        """One Adam step (betas 0.8 and 0.95: short memories for short lives), ever smaller."""
+    def advance(self, indices: Tensor, gradient: Tensor) -> None:
+        """One Adam step (lr 0.03, betas 0.8 and 0.95: short memories for short lives)."""
         self.age[indices] += 1
         self.first[indices] = 0.8 * self.first[indices] + 0.2 * gradient
         self.second[indices] = 0.95 * self.second[indices] + 0.05 * gradient.square()
         age = self.age[indices].view(-1, 1, 1, 1).float()
         mean = self.first[indices] / (1 - 0.8**age)
         spread = (self.second[indices] / (1 - 0.95**age)).sqrt()
-        rate = 0.03 * (1.1 - age / POOL_LIFE).clamp_min(0.1)
-        self.image[indices] = (self.image[indices] - rate * mean / (spread + 1e-12)).clamp(0, 1)
+        self.image[indices] = (self.image[indices] - 0.03 * mean / (spread + 1e-12)).clamp(0, 1)
 
 
 class Distillation:
@@ -206,19 +159,31 @@ class Distillation:
         return loss
 
     def end_to_end_loss(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """All taps' features and the style taps' Gram matrices, relative to the teacher's.
-
-        The first half of `images` are the second half's styles: what is between their Gram
-        matrices, which is all that an optimiser follows, counts once more.
-        """
+        """All taps' features and the style taps' Gram matrices, relative to the teacher's."""
         truth = self.teach(images)
         loss = sum((content_loss(f, truth[tap]) for tap, f in features.items()), torch.zeros(()))
         for tap in self.student.style_taps:
-            mine, right = gram_matrix(features[tap]), gram_matrix(truth[tap])
-            loss = loss + gram_loss(mine, right)
-            style, picture = (mine - right).chunk(2)
-            loss = loss + GAP * gram_loss(picture - style + right.chunk(2)[0], right.chunk(2)[0])
+            loss = loss + gram_loss(gram_matrix(features[tap]), gram_matrix(truth[tap]))
         return loss / len(images)
+
+
+def style_gradient(
+    student: TapNet,
+    features: dict[str, Tensor],
+    image: Tensor,
+    pool: PicturePool,
+    indices: Tensor,
+) -> Tensor:
+    """What the optimiser would follow for the pool's pictures, through the student as it is."""
+    taps, deep = student.style_taps, student.content_tap
+    with torch.no_grad():
+        style = student(pool.style[indices], taps)
+        content = student(pool.content[indices], [deep])[deep]
+    mine = {tap: f[-len(indices) :] for tap, f in features.items()}
+    loss = 0.3 * content_loss(mine[deep], content)
+    for tap in taps:
+        loss = loss + gram_loss(gram_matrix(mine[tap]), gram_matrix(style[tap]))
+    return torch.autograd.grad(loss, image, retain_graph=True)[0][-len(indices) :]
 
 
 def layer_by_layer(work: Distillation, count: int) -> Callable[[], Tensor]:
@@ -230,10 +195,13 @@ def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
 
     def loss() -> Tensor:
         indices = pool.pick(count)
-        pool.advance(work.student, indices)
-        images = torch.cat([pool.style[indices], pool.image[indices]])
-        images = images.contiguous(memory_format=torch.channels_last)
-        return work.end_to_end_loss(images, work.student(images, work.taps))
+        images = torch.cat([work.photographs.crops(count), pool.image[indices]])
+        images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
+        features = work.student(images, work.taps)
+        gradient = style_gradient(work.student, features, images, pool, indices)
+        total = work.end_to_end_loss(images.detach(), features)
+        pool.advance(indices, gradient)
+        return total
 
     return loss
 
