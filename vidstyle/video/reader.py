@@ -30,6 +30,7 @@ from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
+from vidstyle.video.siting import LEFT, place_read
 from vidstyle.video.source import moving_pictures, open_source, url
 from vidstyle.video.timeline import Timeline
 
@@ -392,7 +393,7 @@ class ClipReader:
         width, height = scaled_size(frame.width, frame.height, self.settings.size)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         layout = PixelLayout(frame.format.name)
-        numbers = self._numbers()
+        codec, numbers = stream.codec_context.codec.canonical_name, self._numbers()
         if orientation.swaps_sides:
             width, height, aspect = height, width, 1 / aspect
         return ClipInfo(
@@ -405,7 +406,7 @@ class ClipReader:
             seconds=_duration(self._container, stream, self._time_base),
             rotation_degrees=orientation.rotation_degrees,
             colour=self._tags(frame),
-            codec=stream.codec_context.codec.canonical_name,
+            codec=codec,
             pix_fmt=layout.name,
             bit_depth=layout.depth,
             sound_streams=len(self._container.streams.audio),
@@ -415,6 +416,7 @@ class ClipReader:
             origin_pts=_origin(self._container, self._time_base, first.pts),
             has_alpha=layout.has_alpha,
             first_number=numbers[0] if numbers else None,
+            chroma_place=place_read(frame, codec, self._container.format.name),
         )
 
     def _tags(self, frame: av.VideoFrame) -> ColourTags:
@@ -470,7 +472,8 @@ class ClipReader:
             width, height = self.info.width, self.info.height
             if self._orientation.swaps_sides:
                 width, height = height, width
-            self._converters[rgb] = FrameToRgb(self._tags(frame), width, height)
+            place = self.info.chroma_place or LEFT
+            self._converters[rgb] = FrameToRgb(self._tags(frame), width, height, place)
         return self._converters[rgb]
 
     def _nothing_in_range(self) -> str:
