@@ -21,6 +21,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from vidstyle.disk import check_regular
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
@@ -64,6 +65,7 @@ def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
         raise InputError(f"{path}: no such file; check the path")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a clip in it")
+    check_regular(path, "a clip")
     try:
         container = open_source(path)
     except PermissionError as error:
@@ -74,9 +76,12 @@ def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
 
 
 def _open_sequence(sequence: ImageSequence, rate: Fraction | None) -> InputContainer:
-    path, first = sequence.path, sequence.unbroken()[0]
+    path, numbers = sequence.path, sequence.unbroken()
+    first = numbers[0]
     if rate is None:
         raise InputError(f"{path}: pictures have no frame rate; give one, such as --fps 24")
+    for number in numbers:
+        check_regular(sequence.file(number), "a picture")
     options = {"framerate": str(rate), "start_number": str(first)}
     try:
         return av.open(url(sequence.pattern), format="image2", options=options)
