@@ -6,11 +6,11 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import flat, gradient, info
+from tests.video.made_clips import flat, gradient, info, make_clip
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import ColourTags, Frame
 from vidstyle.settings import OutputSettings
-from vidstyle.video import ClipReader, ClipWriter
+from vidstyle.video import ClipReader, ClipWriter, probe
 from vidstyle.video.colour import settle_tags
 from vidstyle.video.convert import FrameToRgb, RgbToFrame
 from vidstyle.video.geometry import Orientation
@@ -199,6 +199,25 @@ def test_colour_edges_lie_where_the_luma_edges_do(
         (frame,) = reader
     assert reader.info.chroma_place == ("center" if left else "left")
     assert _middle(frame.image[20, :, 0]) == pytest.approx(63.5, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "layout", "place"),
+    [
+        ("a.mov", "mjpeg", "yuvj420p", "center"),
+        ("a.y4m", "rawvideo", "yuv420p", "center"),  # its header says 420jpeg
+        ("a.nut", "rawvideo", "yuv420p", "left"),
+        ("a.mkv", "mpeg2video", "yuv420p", "left"),
+        ("a.mp4", "libx264", "yuvj420p", "left"),
+        ("a.mkv", "ffv1", "yuv444p", None),
+        ("a.mkv", "ffv1", "yuv411p", None),
+    ],
+)
+def test_where_a_source_has_its_colour_samples(
+    tmp_path: Path, name: str, codec: str, layout: str, place: str | None
+) -> None:
+    path = make_clip(tmp_path / name, 2, codec=codec, pix_fmt=layout)
+    assert probe(path).chroma_place == place
 
 
 @pytest.mark.parametrize("place", ["left", "center", "topleft"])

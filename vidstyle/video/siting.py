@@ -54,6 +54,7 @@ class Marker:
 
     def _build(self, frame: av.VideoFrame) -> Graph:
         graph = Graph()
+        graph.threads = 1  # no pixel is touched
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1)
         )
