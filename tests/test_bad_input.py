@@ -106,6 +106,44 @@ def test_no_picture(
     assert os.listdir() == []
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders there")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run PIPE.mp4 --style PAINTING", "not a regular file; name a clip"),
+        ("preview PIPE.mp4 --style PAINTING", "not a regular file; name a clip"),
+        ("measure CLIP --source PIPE.mp4", "not a regular file; name a clip"),
+        ("run PIPE.%d.png --fps 24 --style PAINTING", "not a regular file; name a picture"),
+        ("run CLIP --style PIPE.png", "not a regular file; name a picture"),
+        ("image PIPE.png --style PAINTING", "not a regular file; name a picture"),
+        ("run CLIP --style PAINTING --weights PIPE.pth", "no such weights file"),
+        ("run CLIP --style PAINTING --flow raft --flow-weights PIPE.pth", "no such weights file"),
+        ("batch PIPE.toml", "not a regular file; name a job file"),
+        ("batch JOBS", "pipe.mp4: no such file"),
+    ],
+)
+def test_a_pipe_that_nobody_writes_into_is_not_waited_for(
+    vidstyle: Vidstyle, tmp_path: Path, clip: Path, painting: Path, line: str, said: str
+) -> None:
+    for ending in ("mp4", "png", "1.png", "pth", "toml"):
+        os.mkfifo(tmp_path / f"pipe.{ending}")
+    jobs = tmp_path / "jobs.toml"
+    jobs.write_text(f'[[job]]\nclip = "pipe.mp4"\nstyle = "{painting}"\n')
+    words = line.replace("PIPE", str(tmp_path / "pipe")).replace("CLIP", str(clip))
+    words = words.replace("PAINTING", str(painting)).replace("JOBS", str(jobs))
+    assert said in refusal(vidstyle(*words.split()))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 500), (64, 6)])
+def test_a_clip_too_small_is_told_the_rule_alone(
+    vidstyle: Vidstyle, tmp_path: Path, painting: Path, size: tuple[int, int]
+) -> None:
+    path = make_clip(tmp_path / "s.mkv", 2, size=size, codec="ffv1", pix_fmt="yuv444p")
+    line = refusal(vidstyle("run", path, "--style", painting, "-o", "a.mp4", *TINY))
+    assert line.startswith(f"{size[0]}x{size[1]} pixels: must be at least 8 a side")
+    assert os.listdir() == []
+
+
 def _cmyk(path: Path, picture: Image.Image) -> None:
     picture.convert("CMYK").save(path.with_suffix(".jpg"))
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from vidstyle.errors import EncodeError, OutputError
+from vidstyle.errors import EncodeError, InputError, OutputError
 
 FRAME_BYTES: Final = 6  # a pixel: of finished frames that wait for the result to be complete
 
@@ -60,11 +60,18 @@ def write_synced(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def check_regular(path: Path, kind: str) -> None:
+    """Refuse what may keep a reader waiting for ever, as a pipe that nobody writes into."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: not a regular file; name {kind} on disk")
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, or of all files of an image sequence (`shot.%04d.png`)."""
     pattern = re.sub(r"%\d*d", "*", glob.escape(path.name))
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(path.parent.glob(pattern)):
+    found = [path] if path.is_file() else sorted(path.parent.glob(pattern))
+    for file in filter(Path.is_file, found):
         with file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()

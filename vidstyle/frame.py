@@ -94,7 +94,8 @@ class ClipInfo:
     settled: what the headers leave open is filled in by convention. `frames` and `seconds` are of
     the whole clip. `first_pts` is its first frame's and `origin_pts` the moment its earliest
     stream begins, both in `time_base`. `bit_depth` 32 is float. `first_number` is that of an image
-    sequence's first file; `None` is a clip.
+    sequence's first file; `None` is a clip. `chroma_place` is FFmpeg's name for where 4:2:0's and
+    4:2:2's colour samples lie.
     """
 
     path: Path
@@ -116,3 +117,4 @@ class ClipInfo:
     origin_pts: int = 0
     has_alpha: bool = False
     first_number: int | None = None
+    chroma_place: str | None = None

@@ -50,6 +50,15 @@ def to_side(image: Tensor, side: int, least: int) -> Tensor:
     return resize(image, scaled((height, width), side / max(height, width), least))
 
 
+def check_sides(width: int, height: int, least: int) -> None:
+    """Raises `InputError` where a picture is smaller than `least` pixels a side."""
+    if min(width, height) < least:
+        raise InputError(
+            f"{width}x{height} pixels: must be at least {least} a side; use a larger clip or "
+            "picture, or a larger --size if that made it so small"
+        )
+
+
 def check_image(image: np.ndarray) -> None:
     """Raises `InputError` unless `image` is (H, W, 3) float32."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.float32:

@@ -32,7 +32,7 @@ from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow
 from vidstyle.frame import ClipInfo, Frame, Shot
-from vidstyle.images import as_on_disk, check_image
+from vidstyle.images import as_on_disk, check_image, check_sides
 from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
@@ -434,6 +434,7 @@ def _ready(
         stored = _stored(folder, target, sources, settings, on_event)
         compute = _settled(settings.compute, stored)
         styler = make_styler(styles, settings.look, settings.features, compute, on_event)
+        check_sides(reader.info.width, reader.info.height, styler.least)
         part = replace(settings.part, threads=compute.threads)
         yield _Ready(reader, styler, part, folder, stored)
 

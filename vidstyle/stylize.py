@@ -24,6 +24,7 @@ from vidstyle.images import (
     as_on_disk,
     blur,
     check_image,
+    check_sides,
     resize,
     scaled,
     to_array,
@@ -299,10 +300,7 @@ class OptimizingStyler:
     def _check(self, image: np.ndarray, past: _Past | None) -> None:
         check_image(image)
         height, width, _ = image.shape
-        if min(height, width) < self.least:
-            raise InputError(
-                f"{width}x{height} pixels: need {self.least} a side at least; use a larger --size"
-            )
+        check_sides(width, height, self.least)
         if past is not None and past.source.shape != image.shape:
             raise InputError(f"{width}x{height} pixels: a shot's frames must all have one size")
 

@@ -6,13 +6,15 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import flat, gradient
+from tests.video.made_clips import flat, gradient, info, make_clip
 from vidstyle.errors import InputError, SettingsError
-from vidstyle.frame import ColourTags
-from vidstyle.video import ClipReader
+from vidstyle.frame import ColourTags, Frame
+from vidstyle.settings import OutputSettings
+from vidstyle.video import ClipReader, ClipWriter, probe
 from vidstyle.video.colour import settle_tags
 from vidstyle.video.convert import FrameToRgb, RgbToFrame
-from vidstyle.video.planes import PixelLayout, make_frame, writable_layout
+from vidstyle.video.geometry import Orientation
+from vidstyle.video.planes import PixelLayout, make_frame, read_planes, writable_layout
 
 BT709 = ColourTags(1, 1, 1, False)
 
@@ -33,9 +35,10 @@ def test_a_round_trip_has_no_bias(layout: str, matrix: int, full_range: bool) ->
     error = (through(image, tags, layout) - image) * 255
     # Swscale's own matrix is off by half a level, FFmpeg's default chroma scaling by a whole one.
     assert np.abs(error.mean(axis=(0, 1))).max() < 0.1
-    assert (
-        np.abs(error).max() < 3
-    )  # luma off by half a level and blue by 1.86 times as much, twice filtered
+    # Luma off by half a level and blue by 1.86 times as much, twice filtered; and the last column
+    # has no colour sample on its right.
+    assert np.abs(error[:, :-1]).max() < 3
+    assert np.abs(error[:, -1]).max() < 3.1
 
 
 @pytest.mark.parametrize("layout", ["gbrp", "rgb24", "bgr0"])
@@ -149,6 +152,8 @@ def test_colour_samples_lie_where_the_file_says(
         clip.mux(video.encode(None))
     with ClipReader(path) as reader:
         (frame,) = reader
+    place_name = ("left", "center", "topleft")[place]
+    assert reader.info.chroma_place == place_name
     found = [_middle(frame.image[5, :, 0]), _middle(frame.image[:, 5, 2])]
     np.testing.assert_allclose(found, edge, atol=0.1)
 
@@ -158,3 +163,74 @@ def _middle(values: np.ndarray) -> float:
     half = (values[0] + values[-1]) / 2
     at = int(np.flatnonzero(values > half)[0])
     return float(at - 1 + (half - values[at - 1]) / (values[at] - values[at - 1]))
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout", "name"),
+    [
+        ("libx264", "yuv420p", "a.mp4"),
+        ("libx265", "yuv420p10le", "a.mp4"),
+        ("libx265", "yuv422p10le", "a.mp4"),
+        ("prores_ks", "yuv422p10le", "a.mov"),
+        ("libvpx-vp9", "yuv420p", "a.webm"),
+        ("libsvtav1", "yuv420p10le", "a.mp4"),
+        ("ffv1", "yuv420p", "a.mkv"),
+        ("mpeg1video", "yuv420p", "a.avi"),
+    ],
+)
+def test_colour_edges_lie_where_the_luma_edges_do(
+    tmp_path: Path, codec: str, layout: str, name: str
+) -> None:
+    """By samples as players take them: on the left, in MPEG-1 in the middle; and by our reader."""
+    path, slope = tmp_path / name, np.clip((np.arange(128, dtype=np.float32) - 59.5) / 8, 0, 1)
+    # Y', Cb and Cr all rise; over eight pixels, for a sample to be at any place of the slope.
+    image = flat((0.4, 0.4, 0.4), 128, 96) + slope[:, None] * np.float32((0.35, 0.1, 0.2))
+    settings = OutputSettings(codec=codec, pix_fmt=layout)
+    given = info(width=128, height=96, pix_fmt=layout, colour=BT709)
+    with ClipWriter(path, given, settings) as writer:
+        writer.write(Frame(image, 0, 0, given.time_base))
+    with av.open(str(path)) as clip:
+        decoded = next(clip.decode(video=0))
+        luma, _, red = read_planes(decoded)
+    left = 0.5 if codec == "mpeg1video" else 0.0
+    found = 2 * _middle(red[20].astype(float)) + left
+    assert found == pytest.approx(_middle(luma[20].astype(float)), abs=0.1)
+    with ClipReader(path) as reader:
+        (frame,) = reader
+    assert reader.info.chroma_place == ("center" if left else "left")
+    assert _middle(frame.image[20, :, 0]) == pytest.approx(63.5, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "layout", "place"),
+    [
+        ("a.mov", "mjpeg", "yuvj420p", "center"),
+        ("a.y4m", "rawvideo", "yuv420p", "center"),  # its header says 420jpeg
+        ("a.nut", "rawvideo", "yuv420p", "left"),
+        ("a.mkv", "mpeg2video", "yuv420p", "left"),
+        ("a.mp4", "libx264", "yuvj420p", "left"),
+        ("a.mkv", "ffv1", "yuv444p", None),
+        ("a.mkv", "ffv1", "yuv411p", None),
+    ],
+)
+def test_where_a_source_has_its_colour_samples(
+    tmp_path: Path, name: str, codec: str, layout: str, place: str | None
+) -> None:
+    path = make_clip(tmp_path / name, 2, codec=codec, pix_fmt=layout)
+    assert probe(path).chroma_place == place
+
+
+@pytest.mark.parametrize("place", ["left", "center", "topleft"])
+@pytest.mark.parametrize("kept", [0.25, 0.5])
+def test_a_kept_share_leaves_colours_where_the_source_has_them(place: str, kept: float) -> None:
+    """Half a pixel aside the painted share would move the edge, and its own picture would do."""
+    levels = np.full((24, 32), 110, np.uint8)
+    levels[:, 16:] = 146
+    source = make_frame([np.full((48, 64), 126, np.uint8), levels, levels], "yuv420p")
+    image = FrameToRgb(BT709, 64, 48, place)(source)[0]
+    convert = RgbToFrame(BT709, PixelLayout("yuv420p"), kept_place=place)
+    rest = convert.rest(source, Orientation(), image, None)
+    assert rest is not None
+    made = convert(image, None, [kept * more for more in rest])
+    found = _middle(read_planes(made)[2][10].astype(float))
+    assert found == pytest.approx(15.5, abs=0.02)

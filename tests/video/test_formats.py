@@ -186,7 +186,7 @@ def _check_pictures(before: list[Frame], after: list[Frame], source: Source, res
         error = (other.image - one.image)[:, part] * 255
         lossy = result.codec in ("h264", "hevc", "av1", "vp9", "gif")
         assert abs(error.mean()) < (1.0 if lossy else 0.35)
-        assert np.abs(error).mean() < (3 if lossy else 0.6)
+        assert np.abs(error).mean() < (3 if lossy else 0.65)
         if one.alpha is not None and other.alpha is not None and result.codec != "gif":
             assert np.abs(one.alpha - other.alpha).max() < 0.02
 

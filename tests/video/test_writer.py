@@ -496,6 +496,13 @@ def test_what_cannot_be_encoded_is_refused(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_fewer_frames_than_x265_reorders(tmp_path: Path, count: int) -> None:
+    """Which gives two of them times of decoding that no muxer takes."""
+    write(tmp_path / "a.mp4", [gradient(128, 96)] * count, OutputSettings(codec="libx265"))
+    assert picture_times(tmp_path / "a.mp4") == [Fraction(n, 25) for n in range(count)]
+
+
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "real.mp4").write_bytes(b"old")
     (tmp_path / "link.mp4").symlink_to("real.mp4")

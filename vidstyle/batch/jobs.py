@@ -13,6 +13,7 @@ from string import Formatter
 from types import NoneType
 from typing import Any, Final, get_args
 
+from vidstyle.disk import check_regular
 from vidstyle.errors import InputError, RequestError, SettingsError
 from vidstyle.options import OPTIONS, RenderSettings, clip_stem, render_settings
 from vidstyle.video import default_ending
@@ -87,6 +88,7 @@ class _Source:
 
     @classmethod
     def read(cls, path: Path) -> _Source:
+        check_regular(path, "a job file")
         try:
             return cls(path, path.read_text(encoding="utf-8"))
         except OSError as error:

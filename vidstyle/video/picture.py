@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from vidstyle.disk import check_regular
 from vidstyle.errors import EncodeError, InputError, SettingsError
 from vidstyle.video.geometry import resized, scaled_size
 from vidstyle.video.target import PartialFile, check_target
@@ -42,6 +43,7 @@ def load_picture(path: Path, size: int | None = None) -> np.ndarray:
         raise InputError(f"{path}: no such file; check the path")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a picture in it")
+    check_regular(path, "a picture")
     try:
         pixels = _decode(path)
     except Image.DecompressionBombError as error:

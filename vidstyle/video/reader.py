@@ -21,6 +21,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from vidstyle.disk import check_regular
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
@@ -30,6 +31,7 @@ from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
+from vidstyle.video.siting import LEFT, place_read
 from vidstyle.video.source import moving_pictures, open_source, url
 from vidstyle.video.timeline import Timeline
 
@@ -63,6 +65,7 @@ def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
         raise InputError(f"{path}: no such file; check the path")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a clip in it")
+    check_regular(path, "a clip")
     try:
         container = open_source(path)
     except PermissionError as error:
@@ -73,9 +76,12 @@ def open_clip(path: Path, rate: Fraction | None = None) -> InputContainer:
 
 
 def _open_sequence(sequence: ImageSequence, rate: Fraction | None) -> InputContainer:
-    path, first = sequence.path, sequence.unbroken()[0]
+    path, numbers = sequence.path, sequence.unbroken()
+    first = numbers[0]
     if rate is None:
         raise InputError(f"{path}: pictures have no frame rate; give one, such as --fps 24")
+    for number in numbers:
+        check_regular(sequence.file(number), "a picture")
     options = {"framerate": str(rate), "start_number": str(first)}
     try:
         return av.open(url(sequence.pattern), format="image2", options=options)
@@ -392,7 +398,7 @@ class ClipReader:
         width, height = scaled_size(frame.width, frame.height, self.settings.size)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         layout = PixelLayout(frame.format.name)
-        numbers = self._numbers()
+        codec, numbers = stream.codec_context.codec.canonical_name, self._numbers()
         if orientation.swaps_sides:
             width, height, aspect = height, width, 1 / aspect
         return ClipInfo(
@@ -405,7 +411,7 @@ class ClipReader:
             seconds=_duration(self._container, stream, self._time_base),
             rotation_degrees=orientation.rotation_degrees,
             colour=self._tags(frame),
-            codec=stream.codec_context.codec.canonical_name,
+            codec=codec,
             pix_fmt=layout.name,
             bit_depth=layout.depth,
             sound_streams=len(self._container.streams.audio),
@@ -415,6 +421,7 @@ class ClipReader:
             origin_pts=_origin(self._container, self._time_base, first.pts),
             has_alpha=layout.has_alpha,
             first_number=numbers[0] if numbers else None,
+            chroma_place=place_read(frame, codec, self._container.format.name),
         )
 
     def _tags(self, frame: av.VideoFrame) -> ColourTags:
@@ -470,7 +477,8 @@ class ClipReader:
             width, height = self.info.width, self.info.height
             if self._orientation.swaps_sides:
                 width, height = height, width
-            self._converters[rgb] = FrameToRgb(self._tags(frame), width, height)
+            place = self.info.chroma_place or LEFT
+            self._converters[rgb] = FrameToRgb(self._tags(frame), width, height, place)
         return self._converters[rgb]
 
     def _nothing_in_range(self) -> str:

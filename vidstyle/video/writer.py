@@ -28,6 +28,7 @@ from vidstyle.video.labels import Labels, Timecode, lost_stream_tags, lost_tags
 from vidstyle.video.palette import Palette
 from vidstyle.video.reader import exact_seconds
 from vidstyle.video.sequence import ImageSequence
+from vidstyle.video.siting import place_written
 from vidstyle.video.source import url
 from vidstyle.video.target import PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
@@ -35,6 +36,8 @@ from vidstyle.video.tracks import Tracks
 _SILENT: Final = ColourTags(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, False)
 _USUAL_PRIMARIES: Final = (1, 5, 6)  # too close to sRGB's to be missed
 _LEAST_TIMESCALE: Final = 1000  # mp4's own default for its edit lists
+
+_LONGEST_DELAY: Final = 3600  # seconds from a packet's decoding to its showing
 
 
 class ClipWriter:
@@ -86,7 +89,10 @@ class ClipWriter:
         self._time_base = info.time_base if self._snaps is None else self._snaps
         layout = self._plan.layout
         self._colour = self._output_tags()
-        self._convert = RgbToFrame(self._colour, layout, dither=layout.depth < info.bit_depth)
+        place = place_written(self._plan.codec)
+        self._convert = RgbToFrame(
+            self._colour, layout, layout.depth < info.bit_depth, place, info.chroma_place or place
+        )
         self._palette = Palette() if layout.name == "pal8" else None
         partial = PartialSequence if self._plan.container.numbered else PartialFile
         self._partial = partial(self.path, settings.overwrite)
@@ -399,6 +405,7 @@ class ClipWriter:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
+            _mend_dts(packet)
             # Sound only up to here: what the muxer must hold back to interleave stays small.
             if self._tracks is not None and packet.dts is not None:
                 self._tracks.pump(packet.dts * packet.time_base)
@@ -444,6 +451,14 @@ class ClipWriter:
         except BaseException:
             self._abandon()
             raise
+
+
+def _mend_dts(packet: av.Packet) -> None:
+    """x265 gives one or two frames, fewer than it reorders, whatever its memory held."""
+    if packet.pts is None or packet.dts is None:
+        return
+    if not 0 <= (packet.pts - packet.dts) * packet.time_base < _LONGEST_DELAY:
+        packet.dts = packet.pts
 
 
 def _reason(path: Path, error: OSError | av.FFmpegError) -> str:
