@@ -4,7 +4,7 @@
         --style scream.jpg --style starry.jpg --size 320 clip.mp4 other.mp4
 
 With `--vary NAME VALUE …` once for each value of a setting (`temporal_weight`) or of a module's
-constant (`stylize.HALF_RATE`): how defaults are chosen.
+constant (`stylize.HASTE`): how defaults are chosen.
 """
 
 from __future__ import annotations
