@@ -182,3 +182,15 @@ def click_time(path: Path, stream: int = 0) -> float:
 
 def leftovers(folder: Path) -> list[str]:
     return [entry.name for entry in folder.iterdir() if "partial" in entry.name]
+
+
+def copied(source: Path, target: Path, **part: object) -> tuple[ClipReader, ClipWriter]:
+    """The tool without a style."""
+    clip = ClipSettings(**part)
+    with (
+        ClipReader(source, clip) as reader,
+        ClipWriter(target, reader.info, None, clip) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame)
+    return reader, writer

@@ -13,6 +13,7 @@ import pytest
 
 from tests.video.made_clips import (
     click_time,
+    copied,
     frames,
     grey_frame,
     info,
@@ -24,17 +25,6 @@ from vidstyle.errors import InputError
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, ClipWriter, probe
 from vidstyle.video.timeline import Timeline
-
-
-def copied(source: Path, target: Path, **part: object) -> tuple[ClipReader, ClipWriter]:
-    clip = ClipSettings(**part)
-    with (
-        ClipReader(source, clip) as reader,
-        ClipWriter(target, reader.info, None, clip) as writer,
-    ):
-        for frame in reader:
-            writer.write(frame)
-    return reader, writer
 
 
 def loud_moments(path: Path) -> list[float]:

@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from vidstyle.settings import ClipSettings
-from vidstyle.video import ClipReader, ClipWriter
+from tests.video.made_clips import copied
+from vidstyle.video import ClipWriter
 
 RATE, FPS = 48000, 25
 FLASH = 25  # the one bright frame; the click is heard with it
@@ -88,14 +88,7 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
 
 
 def carried(source: Path, target: Path, **part: float) -> ClipWriter:
-    clip = ClipSettings(**part)
-    with (
-        ClipReader(source, clip) as reader,
-        ClipWriter(target, reader.info, None, clip) as writer,
-    ):
-        for frame in reader:
-            writer.write(frame)
-    return writer
+    return copied(source, target, **part)[1]
 
 
 # mkv counts milliseconds, for pictures and for sound.

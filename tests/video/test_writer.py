@@ -13,6 +13,7 @@ import pytest
 
 from tests.video.made_clips import (
     click_time,
+    copied,
     flat,
     frames,
     gradient,
@@ -40,15 +41,7 @@ def write(path: Path, images: list[np.ndarray], settings: OutputSettings | None 
 
 
 def copy(source: Path, target: Path, **part: object) -> ClipWriter:
-    """The tool without a style."""
-    clip = ClipSettings(**part)
-    with (
-        ClipReader(source, clip) as reader,
-        ClipWriter(target, reader.info, None, clip) as writer,
-    ):
-        for frame in reader:
-            writer.write(frame)
-    return writer
+    return copied(source, target, **part)[1]
 
 
 @pytest.mark.parametrize(
