@@ -39,14 +39,16 @@ OnStep = Callable[[Step], None]
 class Goal:
     """What a picture (1, 3, H, W) is optimised towards; `carried` and `trust` go together.
 
-    `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to. `carried`: the
-    previous result along the flow, `trust`: (1, 1, H, W) in [0, 1].
+    `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to, with `hold` times
+    the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
+    [0, 1].
     """
 
     grams: Mapping[str, Tensor]
     content: Tensor | None = None
     carried: Tensor | None = None
     trust: Tensor | None = None
+    hold: float = 1.0
 
 
 class Method(Protocol):
@@ -184,7 +186,7 @@ class Optimizer:
         loss = self.style_loss({tap: gram_matrix(features[tap]) for tap in net.style_taps}, goal)
         if goal.content is not None:
             held = content_loss(features[content], goal.content)
-            loss = loss + self.settings.content_weight * held
+            loss = loss + self.settings.content_weight * goal.hold * held
         return loss + self.pixel_loss(image, goal)
 
     def style_loss(self, grams: Mapping[str, Tensor], goal: Goal) -> Tensor:
@@ -261,7 +263,8 @@ def _content_share(
     tap, whole = work.net.content_tap, goal.content
     own = strip.own(whole, work.net.scale(tap))
     share = own.float().square().sum() / whole.float().square().sum().clamp_min(1e-12)
-    return work.settings.content_weight * share * content_loss(features[tap], own)
+    weight = work.settings.content_weight * goal.hold
+    return weight * share * content_loss(features[tap], own)
 
 
 def _style_share(

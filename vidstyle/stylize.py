@@ -48,6 +48,7 @@ QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no 
 GRAIN = 1.5  # pixels
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
 PASS_STEPS = 2  # of a later pass over a shot
+PASS_HOLD = 0.25  # times the content's weight, in that
 BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
@@ -151,8 +152,8 @@ class Level(NamedTuple):
 class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
-    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `held`:
-    to the content too.
+    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `hold`
+    is the content's share.
     """
 
     link: Correspondence
@@ -160,7 +161,7 @@ class _Plan:
     maturity: Tensor
     start: Tensor
     levels: list[Level]
-    held: bool = True
+    hold: float = 1.0
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
@@ -317,9 +318,9 @@ class OptimizingStyler:
             onward = retraced(back, forth)
         return Correspondence(still_to_zero(onward), trust_mask(back, forth))
 
-    def _goal(self, content: Tensor, held: bool = True) -> Goal:
-        target = self.optimizer.content(content) if held else None
-        return Goal(self.targets.at(max(content.shape[2:])), target)
+    def _goal(self, content: Tensor, hold: float = 1.0) -> Goal:
+        target = self.optimizer.content(content) if hold else None
+        return Goal(self.targets.at(max(content.shape[2:])), target, hold=hold)
 
     def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))
@@ -344,19 +345,21 @@ class OptimizingStyler:
         """
         maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
         carried = warp_sharp(past.result, link.flow)
-        start = fill_uncovered(content, carried, link.trust)
+        source = to_tensor(past.source, self.compute.device)
+        start = fill_uncovered(content, carried, link.trust, source, past.result)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         return _Plan(link, carried, maturity, start, self._fine(content, steps))
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
 
-        Not held to the content: the first pass has seen to that, and it is a third of a step.
+        Held to the content less than the first pass, which has seen to that: style is what a chain
+        of frames loses. Not held at all, a block's frames would end more painted the earlier.
         """
         carried = warp_sharp(past.result, link.flow)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
-        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS), held=False)
+        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS), PASS_HOLD)
 
     def _fine(self, content: Tensor, steps: int) -> list[Level]:
         """The solved size, and full size where that is larger."""
@@ -373,7 +376,7 @@ class OptimizingStyler:
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             method = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
             goal = replace(
-                self._goal(resize(content, size), plan.held),
+                self._goal(resize(content, size), plan.hold),
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
             )

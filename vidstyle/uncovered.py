@@ -5,24 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vidstyle.analogy import paint_alike
 from vidstyle.images import blur
 
 RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
 THIN = 3.0  # pixels
 RIPENING = 0.5  # a frame: an uncovered area takes some five frames to settle
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
+WASH = 3.0  # pixels: finer than that is brush work, the rest colour
 
 
-def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
-    """`carried` where trusted, elsewhere the content in the painting's colours.
+def fill_uncovered(
+    content: Tensor, carried: Tensor, trust: Tensor, source: Tensor, result: Tensor
+) -> Tensor:
+    """`carried` where trusted, elsewhere the content in the painting's colours and brush work.
 
-    `content` and `carried` are (1, 3, H, W) in [0, 1], `trust` (1, 1, H, W). The colours come from
-    a regression over the whole frame and from trusted neighbours. Brush work is left to the
-    optimiser: that of the carried picture, added here, piled up into streaks along edges.
+    `source` and `result` are the frame before and what was made of it, `carried` the latter along
+    the flow, all (1, 3, H, W) in [0, 1]; `trust` is (1, 1, H, W). Colours come from a regression
+    over the whole frame and from trusted neighbours, brush work from where the frame before looked
+    alike: that of the carried picture, added here, piled up into streaks along edges.
     """
     recoloured = _recolour(content, carried, trust)
     nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
-    return torch.lerp(recoloured + nearby, carried, trust).clamp(0, 1)
+    colours = torch.lerp(recoloured + nearby, carried, trust)
+    brushed = torch.lerp(paint_alike(content, source, result, 1 - trust), carried, trust)
+    painted = brushed + blur(colours - brushed, WASH)
+    return torch.lerp(painted, carried, trust).clamp(0, 1)
 
 
 def carry_maturity(maturity: Tensor, trust: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
-from vidstyle.images import to_tensor
+from vidstyle.images import blur, to_tensor
 from vidstyle.measure import WarpError
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
@@ -212,17 +212,34 @@ def test_several_paintings_average_their_gram_matrices():
         assert torch.allclose(gram, (grams[0][tap] + grams[1][tap]) / 2)
 
 
-def test_uncovered_areas_start_in_the_paintings_colours():
-    """A known map of colours, planted in the trusted half, is found again in the other."""
-    content = to_tensor(panning(1)[0])
-    painted = (0.8 * content.flip(1) + 0.1).clamp(0, 1)
+def test_uncovered_areas_start_in_the_paintings_colours_and_brush_work():
+    """Planted: a map of colours in the trusted half, stripes in what was made of the frame before.
+
+    That frame was darkened, and so painted in colours that are none of this one's.
+    """
+    before, content = (to_tensor(view) for view in panning(2))
+    strokes = to_tensor(stripes(64, 96)) * 0.3 - 0.15
+    strokes = strokes - strokes.mean((2, 3), keepdim=True)
+
+    def painted(picture: torch.Tensor) -> torch.Tensor:
+        return 0.6 * picture.flip(1) + 0.2
+
     trust = torch.ones_like(content[:, :1])
     trust[..., 60:] = 0
-    stale = torch.where(trust > 0, painted, torch.zeros_like(painted))
-    start = fill_uncovered(content, stale, trust)
-    assert torch.equal(start[..., :60], painted[..., :60])
-    assert (start - painted)[..., 60:].abs().mean() < 0.02
-    assert (content - painted)[..., 60:].abs().mean() > 0.08
+    stale = torch.where(trust > 0, painted(content) + strokes, torch.zeros_like(content))
+    made = painted(before) - 0.1 + strokes
+    start = fill_uncovered(content, stale, trust, before, made)
+    assert torch.equal(start[..., :60], stale[..., :60])
+
+    def fine(picture: torch.Tensor) -> torch.Tensor:
+        return (picture - blur(picture, 3.0))[..., 66:]
+
+    def off(picture: torch.Tensor) -> torch.Tensor:
+        return blur(picture - painted(content), 6.0)[..., 66:].abs().mean()
+
+    assert off(start) < 0.03 < 0.09 < off(made)
+    assert fine(start).square().mean() > 0.7 * fine(made).square().mean()
+    assert fine(painted(content)).square().mean() < 0.4 * fine(made).square().mean()
 
 
 @pytest.mark.parametrize("colour", [(1, 1, 1), (0.5, 0.5, 0.5), (0.2, 0.4, 0.9)])
@@ -233,14 +250,15 @@ def test_one_coloured_and_grey_frames_are_filled_too(colour):
     for content in (flat, grey):
         painted, trust = 0.5 * content + 0.2, torch.ones_like(content[:, :1])
         trust[..., 300:] = 0
-        start = fill_uncovered(content, painted * trust, trust)
+        start = fill_uncovered(content, painted * trust, trust, content, painted)
         assert (start - painted).abs().max() < 0.02
 
 
-def test_without_any_trust_the_start_is_the_frame_itself():
+def test_without_any_trust_the_start_has_the_colours_of_the_frame_itself():
     content = to_tensor(panning(1)[0])
     nothing = torch.zeros_like(content[:, :1])
-    assert torch.allclose(fill_uncovered(content, content * 0, nothing), content, atol=1e-4)
+    start = fill_uncovered(content, content * 0, nothing, 0 * content, 0 * content + 0.5)
+    assert (blur(start, 6.0) - blur(content, 8.0)).abs().mean() < 0.02
 
 
 def test_pictures_that_cannot_be_stylised_are_refused():
