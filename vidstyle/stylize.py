@@ -152,8 +152,8 @@ class Level(NamedTuple):
 class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
-    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `hold`
-    is the content's share.
+    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `hold`:
+    times the content's weight.
     """
 
     link: Correspondence
@@ -319,8 +319,8 @@ class OptimizingStyler:
         return Correspondence(still_to_zero(onward), trust_mask(back, forth))
 
     def _goal(self, content: Tensor, hold: float = 1.0) -> Goal:
-        target = self.optimizer.content(content) if hold else None
-        return Goal(self.targets.at(max(content.shape[2:])), target, hold=hold)
+        grams = self.targets.at(max(content.shape[2:]))
+        return Goal(grams, self.optimizer.content(content), hold=hold)
 
     def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))

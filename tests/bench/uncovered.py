@@ -30,7 +30,7 @@ from vidstyle.video import ClipReader, load_paintings, save_picture
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 
 
-def plain(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
+def plain(content: Tensor, carried: Tensor, trust: Tensor, *_: Tensor) -> Tensor:
     return torch.lerp(content, carried, trust)
 
 

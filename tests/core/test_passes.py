@@ -15,6 +15,7 @@ import pytest
 
 from tests.core.toys import cpu, stripes, texture, toy_net
 from vidstyle import passes as passes_module
+from vidstyle import stylize
 from vidstyle.errors import EncodeError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
@@ -255,16 +256,20 @@ def seam(sources: list[np.ndarray], results: list[np.ndarray]) -> float:
     return error.ratio
 
 
-def test_a_later_pass_is_not_held_to_the_content() -> None:
+def test_a_later_pass_is_held_to_the_content_by_a_share_of_the_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     frame, own = texture(48, 64), np.full((48, 64, 3), 0.5, np.float32)
 
-    def refined(content_weight: float) -> np.ndarray:
+    def refined(content_weight: float, hold: float) -> np.ndarray:
+        monkeypatch.setattr(stylize, "PASS_HOLD", hold)
         look = replace(LOOK, content_weight=content_weight)
         styler = OptimizingStyler(toy_net(), [stripes()], cpu(), look, load_flow("dis"))
         styler.start_pass(np.roll(frame, 5, axis=1), own, backwards=True)  # nothing rests
         return styler.refine(frame, own)
 
-    assert (refined(0) == refined(100)).all() and (refined(0) != own).any()
+    assert (refined(4.0, 0.25) == refined(1.0, 1.0)).all()
+    assert (refined(4.0, 0.25) != refined(0.0, 0.25)).any()
 
 
 def test_a_loop_is_as_steady_over_its_seam(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ def test_lite_sees_22_pixels() -> None:
 
 
 @pytest.mark.parametrize("height", HEIGHTS)
-@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("hold", [1.0, 0.25, None])
 @pytest.mark.parametrize("name", ["toy", "lite"])
 def test_loss_and_gradient_are_the_whole_pictures(
-    name: str, height: int, held: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, height: int, hold: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = deep_toy_net() if name == "toy" else load_features("lite").frozen()
     work = Optimizer(net.reflecting(), cpu(), StyleSettings(tv_weight=1, temporal_weight=10))
@@ -59,8 +59,9 @@ def test_loss_and_gradient_are_the_whole_pictures(
     painting = to_tensor(stripes(), CPU)
 
     def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:
-        target = work.content(other) if held else None
-        goal = Goal(work.grams(painting), target, other, torch.ones_like(other[:, :1]))
+        target = None if hold is None else work.content(other)
+        trust = torch.ones_like(other[:, :1])
+        goal = Goal(work.grams(painting), target, other, trust, hold or 0.0)
         start = image.clone().requires_grad_()
         loss = work.backward(start, goal, work.strips(start))
         assert start.grad is not None
@@ -71,7 +72,7 @@ def test_loss_and_gradient_are_the_whole_pictures(
     strip_loss, strip_gradient, strip_goal = found()
     assert strip_loss == pytest.approx(float(loss), rel=1e-5)
     assert (strip_gradient - gradient).abs().max() < 1e-5 * gradient.abs().max()
-    if held:
+    if hold:
         torch.testing.assert_close(strip_goal.content, goal.content, rtol=1e-5, atol=1e-5)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.toys import cpu, stripes, toy_net
+from tests.core.toys import cpu, stripes, texture, toy_net
 from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.flow import load_flow
@@ -240,6 +240,26 @@ def test_uncovered_areas_start_in_the_paintings_colours_and_brush_work():
     assert off(start) < 0.03 < 0.09 < off(made)
     assert fine(start).square().mean() > 0.7 * fine(made).square().mean()
     assert fine(painted(content)).square().mean() < 0.4 * fine(made).square().mean()
+
+
+def test_an_uncovered_material_gets_its_own_brush_work():
+    """Dark bands painted with level strokes and light ones with upright strokes change places."""
+    dark, light = to_tensor(texture(96, 128) * 0.3), to_tensor(0.7 + texture(96, 128, seed=1) * 0.3)
+    band = (torch.arange(128) // 24 % 2).float()
+    source, content = torch.lerp(dark, light, band), torch.lerp(light, dark, band)
+    wave = 0.1 * torch.tensor([1.0, 1.0, -1.0, -1.0])
+    level, upright = wave.repeat(24).view(1, 1, -1, 1), wave.repeat(32).view(1, 1, 1, -1)
+    made = 0.5 * source + 0.25 + torch.lerp(level, upright, band)
+    trust = (torch.arange(128) < 48).float().expand(1, 1, 96, 128)
+    start = fill_uncovered(content, (0.5 * content + 0.25) * trust, trust, source, made)
+
+    def slant(left: int) -> torch.Tensor:
+        """How much more changes across rows than across columns, in the middle of a band."""
+        part = start[..., 8:-8, left + 6 : left + 18]
+        down, right = part.diff(dim=2).square().mean(), part.diff(dim=3).square().mean()
+        return down / right
+
+    assert slant(72) > 2 and slant(48) < 0.5  # now dark, now light
 
 
 @pytest.mark.parametrize("colour", [(1, 1, 1), (0.5, 0.5, 0.5), (0.2, 0.4, 0.9)])
