@@ -124,6 +124,17 @@ def make_clip(
     return path
 
 
+def damage(path: Path, *numbers: int) -> None:
+    """These packets of the picture keep their first bytes only."""
+    with av.open(str(path)) as clip:
+        packets = [bytes(packet) for packet in clip.demux(video=0)]
+    data = path.read_bytes()
+    for packet in (packets[number] for number in numbers):
+        assert data.count(packet) == 1
+        data = data.replace(packet, packet[:8] + b"\xaa" * (len(packet) - 8))
+    path.write_bytes(data)
+
+
 def make_film(path: Path, *shots: int) -> Path:
     """A clip of 64×48 with sound: shots of so many frames, each moving over a ground of its own."""
     voiced = make_clip(path.with_name("voiced.mkv"), sum(shots), sound=("aac",), click=0.1)

@@ -67,10 +67,14 @@ class Ledger:
         self._outcomes = dict(self._read())
 
     def __getitem__(self, job: Job) -> Outcome | None:
-        return self._outcomes.get(self._name(job))
+        return self._outcomes.get(self.name(job))
 
     def outcomes(self) -> Collection[Outcome]:
         return self._outcomes.values()
+
+    def name(self, job: Job) -> str:
+        """Tells it from the others: where in the output folder its result lies."""
+        return str(job.target.relative_to(self._out))
 
     def is_finished(self, job: Job) -> bool:
         """Whether the very same result is there already."""
@@ -96,8 +100,8 @@ class Ledger:
         earlier = self[job]
         if outcome.state != FINISHED and earlier is not None:
             outcome = replace(outcome, digest=earlier.digest)  # the older result is still ours
-        self._outcomes[self._name(job)] = outcome
-        line = json.dumps({"result": self._name(job), **asdict(outcome)})
+        self._outcomes[self.name(job)] = outcome
+        line = json.dumps({"result": self.name(job), **asdict(outcome)})
         with (
             disk_errors(self._folder, elsewhere="out"),
             self._path.open("a", encoding="utf-8") as file,
@@ -127,9 +131,6 @@ class Ledger:
             raise OutputError(
                 f"{self._out}: cannot be made ({error.strerror}); name another folder with out"
             ) from error
-
-    def _name(self, job: Job) -> str:
-        return str(job.target.relative_to(self._out))
 
     def _read(self) -> Iterator[tuple[str, Outcome]]:
         if not self._path.exists():

@@ -54,18 +54,19 @@ def _sheet(job_file: JobFile, jobs: list[dict[str, Any]], ledger: Ledger) -> str
     cards = [_card(job, facts, ledger) for job, facts in zip(job_file.jobs, jobs, strict=True)]
     states = Counter(facts["state"] for facts in jobs)
     template = Environment(loader=PackageLoader("vidstyle", "batch"), autoescape=True)
-    return template.get_template("sheet.html").render(
+    sheet = template.get_template("sheet.html").render(
         title=job_file.path.name,
         counts=", ".join(f"{states[state]} {state}" for state in _ORDER),
         jobs=sorted(cards, key=lambda card: card["order"]),
     )
+    return sheet.encode(errors="backslashreplace").decode()  # a file's name may be no UTF-8
 
 
 def _card(job: Job, facts: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
     outcome = ledger[job]
     ratio = facts.get("warp_error_ratio")
     return {
-        "name": job.target.name,
+        "name": ledger.name(job),
         "source": job.clip.name,
         "paintings": ", ".join(style.name for style in job.styles),
         "state": facts["state"],
@@ -82,8 +83,15 @@ def _figures(facts: dict[str, Any]) -> list[tuple[str, str]]:
     flicker = "not measured" if ratio is None else f"{ratio:.2f} × the source's own"
     return [
         ("flicker", flicker),
-        ("size", f"{facts['width']}×{facts['height']}, {facts['frames']} frames"),
+        ("size", f"{facts['width']}×{facts['height']}"),
+        ("frames", _frames(facts)),
         ("shots", str(facts["shots"])),
         ("time", f"{facts['seconds']:.1f} s, {facts['frames_per_second']:.2f} frames/s"),
         ("attempts", str(facts["attempts"])),
     ]
+
+
+def _frames(facts: dict[str, Any]) -> str:
+    flaws = {"damaged": "damaged_frames", "broken packets skipped": "corrupt_packets"}
+    said = [f"{name}: {facts[key]}" for name, key in flaws.items() if facts.get(key)]
+    return ", ".join([str(facts["frames"]), *said])
