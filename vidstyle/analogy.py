@@ -6,8 +6,6 @@ field between windows of both, on a coarse grid, read as overlapped blocks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,47 +20,39 @@ OFFER = 2  # samples from one place that is looked at to the next
 AT_ONCE = 256  # windows compared at a time: some 5 MB
 
 
-class _Grid(NamedTuple):
-    """Cells of `size` pixels; their corners are the windows' centres, `rows` times `columns`."""
-
-    size: int
-    rows: int
-    columns: int
-
-
 def paint_alike(content: Tensor, source: Tensor, result: Tensor) -> Tensor:
     """`result` rearranged to show `content`, as it shows `source`; all (1, 3, H, W) in [0, 1]."""
-    grid = _grid(content)
-    return _blended(result, _offsets(content, source, grid), grid.size)
+    size = _cell(content)
+    return _blended(result, _offsets(content, source, size), size)
 
 
-def _grid(content: Tensor) -> _Grid:
-    height, width = content.shape[2:]
-    size = SAMPLES * max(1, round(max(height, width) / (SAMPLES * CELLS)))
-    return _Grid(size, (height - 1) // size + 1, (width - 1) // size + 1)
+def _cell(picture: Tensor) -> int:
+    """Pixels a side; windows are centred on the cells' corners."""
+    return SAMPLES * max(1, round(max(picture.shape[2:]) / (SAMPLES * CELLS)))
 
 
-def _offsets(content: Tensor, source: Tensor, grid: _Grid) -> Tensor:
+def _offsets(content: Tensor, source: Tensor, size: int) -> Tensor:
     """The nearest-neighbour field, (2, rows, columns): x and y, in pixels, from each corner."""
-    sought = _windows(_samples(content, grid), SAMPLES)[: grid.rows, : grid.columns]
-    offered = _windows(_samples(source, grid), OFFER)
+    rows, columns = (-(-side // size) for side in content.shape[2:])
+    sought = _windows(_samples(content, size), SAMPLES)[:rows, :columns]
+    offered = _windows(_samples(source, size), OFFER)
     colours = sought.shape[-1]
     toll = (AFAR * colours) ** 0.5 / max(content.shape[2:])  # of a pixel; squared with the rest
-    patches = _placed(sought, grid.size, toll)
-    candidates = _placed(offered, grid.size // SAMPLES * OFFER, toll)
+    patches = _placed(sought, size, toll)
+    candidates = _placed(offered, size // SAMPLES * OFFER, toll)
     squares = candidates.square().sum(0)
     best = [
         torch.addmm(squares, part.T, candidates, alpha=-2).argmin(1)
         for part in patches.split(AT_ONCE, dim=1)
     ]
     offsets = (candidates[:2, torch.cat(best)] - patches[:2]) / toll
-    return offsets.view(2, grid.rows, grid.columns)
+    return offsets.view(2, rows, columns)
 
 
-def _samples(image: Tensor, grid: _Grid) -> Tensor:
+def _samples(image: Tensor, size: int) -> Tensor:
     """Means over twice the way from one to the next, from a cell beyond the border on."""
-    beyond = F.pad(image, (grid.size,) * 4, mode="replicate")
-    return F.avg_pool2d(beyond, 2 * grid.size // SAMPLES, grid.size // SAMPLES)
+    beyond = F.pad(image, (size,) * 4, mode="replicate")
+    return F.avg_pool2d(beyond, 2 * size // SAMPLES, size // SAMPLES)
 
 
 def _windows(samples: Tensor, stride: int) -> Tensor:

@@ -318,9 +318,8 @@ class OptimizingStyler:
             onward = retraced(back, forth)
         return Correspondence(still_to_zero(onward), trust_mask(back, forth))
 
-    def _goal(self, content: Tensor, hold: float = 1.0) -> Goal:
-        grams = self.targets.at(max(content.shape[2:]))
-        return Goal(grams, self.optimizer.content(content), hold=hold)
+    def _goal(self, content: Tensor) -> Goal:
+        return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
 
     def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))
@@ -376,7 +375,8 @@ class OptimizingStyler:
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             method = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
             goal = replace(
-                self._goal(resize(content, size), plan.hold),
+                self._goal(resize(content, size)),
+                hold=plan.hold,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
             )
