@@ -13,6 +13,7 @@ from torch import Tensor
 from vidstyle.device import Compute
 from vidstyle.features.strips import Strip, strips
 from vidstyle.features.taps import TapNet
+from vidstyle.images import resize
 from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss, tv_loss
 from vidstyle.settings import StyleSettings
 
@@ -41,7 +42,8 @@ class Goal:
 
     `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to, with `hold` times
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
-    [0, 1].
+    [0, 1]. `calm`: times the settings' total variation weight. Style and content are compared with
+    the picture resized to `size` (h, w), where that is not its own.
     """
 
     grams: Mapping[str, Tensor]
@@ -49,6 +51,12 @@ class Goal:
     carried: Tensor | None = None
     trust: Tensor | None = None
     hold: float = 1.0
+    calm: float = 1.0
+    size: tuple[int, int] | None = None
+
+    def seen(self, image: Tensor) -> Tensor:
+        """(1, 3, h, w), as it is looked at."""
+        return resize(image, self.size) if self.size else image
 
 
 class Method(Protocol):
@@ -180,9 +188,8 @@ class Optimizer:
         """Style + content + total variation + temporal, weighted; float32 scalar."""
         net, content = self.net, self.net.content_tap
         with self.compute.autocast():
-            features = net(
-                image, {*net.style_taps, content} if goal.content is not None else net.style_taps
-            )
+            taps = {*net.style_taps, content} if goal.content is not None else net.style_taps
+            features = net(goal.seen(image), taps)
         loss = self.style_loss({tap: gram_matrix(features[tap]) for tap in net.style_taps}, goal)
         if goal.content is not None:
             held = content_loss(features[content], goal.content)
@@ -198,7 +205,7 @@ class Optimizer:
         want = self.settings
         loss = torch.zeros((), device=image.device)
         if want.tv_weight:
-            loss = loss + want.tv_weight * tv_loss(image)
+            loss = loss + want.tv_weight * goal.calm * tv_loss(image)
         if goal.carried is not None and goal.trust is not None and want.temporal_weight:
             loss = loss + want.temporal_weight * temporal_loss(image, goal.carried, goal.trust)
         return loss
@@ -213,7 +220,7 @@ class Optimizer:
     ) -> Tensor:
         """So many steps from `start`, (1, 3, H, W) in [0, 1]; gives the picture, in [0, 1]."""
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        way, parts = method(image), self.strips(image)
+        way, parts = method(image), self.strips(goal.seen(start))
         for step in range(steps):
             image.grad = None
             loss = self.backward(image, goal, parts)
@@ -239,16 +246,19 @@ def backward_in_strips(
     The Gram matrices are made of all strips first; what they ask for, ∂loss/∂G, then takes each
     strip's own way back. The same loss and gradient, but for rounding.
     """
-    grams = {tap: gram.requires_grad_() for tap, gram in work.grams(image).items()}
+    seen = goal.seen(image)
+    looked_at = seen.detach().requires_grad_()  # or every strip would go back through the resizing
+    grams = {tap: gram.requires_grad_() for tap, gram in work.grams(looked_at).items()}
     style = work.style_loss(grams, goal)
     asked = dict(zip(grams, torch.autograd.grad(style, list(grams.values())), strict=True))
     loss = style.detach()
     for strip in parts:
-        features = work.features(strip, image, {*grams, work.net.content_tap})
+        features = work.features(strip, looked_at, {*grams, work.net.content_tap})
         content = _content_share(work, features, goal, strip)
-        pull = _style_share(work, features, asked, image.shape[2])
+        pull = _style_share(work, features, asked, seen.shape[2])
         work.scaler.scale(content + pull).backward()
         loss = loss + content.detach()
+    seen.backward(looked_at.grad)
     rest = work.pixel_loss(image, goal)
     if rest.requires_grad:
         work.scaler.scale(rest).backward()

@@ -47,8 +47,11 @@ HASTE = 3.0  # times the pace that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
+LOOKS = (0.7, 1.41)  # times its size at which a later frame is looked at, in turn
+CALM = 13.0  # times the total variation's weight, in later frames
 PASS_STEPS = 2  # of a later pass over a shot
 PASS_HOLD = 0.25  # times the content's weight, in that
+PASS_LOOK = 0.85  # times its size at which a frame is looked at, in that
 BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
@@ -142,10 +145,11 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
 
 
 class Level(NamedTuple):
-    """Steps at one size."""
+    """Steps at one size, for a picture that is looked at in another."""
 
     size: Size
     steps: int
+    seen: Size
 
 
 @dataclass(frozen=True)
@@ -171,28 +175,30 @@ _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
 class _Past:
     """What a frame leaves to the next: its picture, the result, how far it is painted.
 
-    `painted` is the source as it was when each pixel was last worked on.
+    `painted` is the source as it was when each pixel was last worked on; `turn` counts frames.
     """
 
     source: np.ndarray
     result: Tensor
     maturity: Tensor
     painted: Tensor
+    turn: int = 0
 
     def tensors(self) -> dict[str, Tensor]:
         maps = {name: getattr(self, name) for name in _MAPS}
-        return {"source": torch.from_numpy(self.source), **maps}
+        return {"source": torch.from_numpy(self.source), "turn": torch.tensor(self.turn), **maps}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
         maps = {name: tensors[name].to(device) for name in _MAPS}
-        return cls(tensors["source"].numpy(), **maps).settled()
+        return cls(tensors["source"].numpy(), **maps, turn=int(tensors["turn"])).settled()
 
     def settled(self) -> _Past:
         """In one layout of memory: kernels that follow another one round otherwise."""
         layout = torch.channels_last
-        maps = {name: getattr(self, name).clone(memory_format=layout) for name in _MAPS}
-        return _Past(self.source, **maps)
+        return replace(
+            self, **{name: getattr(self, name).clone(memory_format=layout) for name in _MAPS}
+        )
 
 
 class OptimizingStyler:
@@ -347,7 +353,8 @@ class OptimizingStyler:
         source = to_tensor(past.source, self.compute.device)
         start = fill_uncovered(content, carried, link.trust, source, past.result)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
-        return _Plan(link, carried, maturity, start, self._fine(content, steps))
+        levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
+        return _Plan(link, carried, maturity, start, levels)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -358,25 +365,28 @@ class OptimizingStyler:
         carried = warp_sharp(past.result, link.flow)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
-        return _Plan(link, carried, ripe, start, self._fine(content, PASS_STEPS), PASS_HOLD)
+        levels = self._fine(content, PASS_STEPS, PASS_LOOK)
+        return _Plan(link, carried, ripe, start, levels, PASS_HOLD)
 
-    def _fine(self, content: Tensor, steps: int) -> list[Level]:
-        """The solved size, and full size where that is larger."""
+    def _fine(self, content: Tensor, steps: int, look: float) -> list[Level]:
+        """The solved size, looked at `look` times as large, and full size where that is larger."""
         full = _size(content)
         solved = solved_size(full, self.least)
-        levels = [Level(solved, steps)]
-        return levels if solved == full else [*levels, Level(full, self._effort(steps, full))]
+        levels = [Level(solved, steps, scaled(solved, look, self.least))]
+        return levels if solved == full else [*levels, Level(full, self._effort(steps, full), full)]
 
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
         link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
         rest = resting(content, past.painted, link) * maturity
-        for level, (size, steps) in enumerate(plan.levels):
+        for level, (size, steps, seen) in enumerate(plan.levels):
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             method = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
             goal = replace(
-                self._goal(resize(content, size)),
+                self._goal(resize(content, seen)),
+                size=seen,
                 hold=plan.hold,
+                calm=CALM,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
             )
@@ -387,7 +397,7 @@ class OptimizingStyler:
                 change = F.interpolate(result - begin, full, mode="bicubic")
                 start = (start + change).clamp(0, 1)
         painted = torch.lerp(content, past.painted, rest)
-        return _Past(image, result, ripened(maturity), painted)
+        return _Past(image, result, ripened(maturity), painted, past.turn + 1)
 
 
 def _resize_map(mask: Tensor, size: Size) -> Tensor:

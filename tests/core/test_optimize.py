@@ -12,7 +12,7 @@ from tests.core.toys import cpu, deep_toy_net, stripes
 from vidstyle.device import Compute
 from vidstyle.features import load_features
 from vidstyle.features.strips import Strip
-from vidstyle.images import to_tensor
+from vidstyle.images import resize, to_tensor
 from vidstyle.optimize import FARTHEST, Goal, Optimizer, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
 
@@ -76,6 +76,26 @@ def test_the_temporal_loss_holds_a_picture_to_the_one_before():
     moved = free.descend(start, goal, PixelLBFGS, 20)
     kept = held.descend(start, goal, PixelLBFGS, 20)
     assert (kept - start).square().mean() < 0.5 * (moved - start).square().mean()
+
+
+def test_style_and_content_are_compared_at_the_goals_size_and_the_rest_at_the_pictures():
+    work, start = optimizer(temporal_weight=10.0), noise(3)
+    large = resize(start, (58, 77))
+    seen = replace(goal_of(work, resize(grey(0.3), (58, 77))), size=(58, 77))
+    held = replace(seen, carried=grey(0.2), trust=torch.ones(1, 1, 48, 64))
+    without = optimizer(temporal_weight=0.0, tv_weight=0.0)
+    shares = without.loss(large, replace(seen, size=None)) + work.pixel_loss(start, held)
+    assert float(work.loss(start, held)) == pytest.approx(float(shares))
+    moved = work.descend(start, held, PixelLBFGS, 3)
+    assert moved.shape == start.shape and work.loss(moved, held) < 0.9 * shares
+
+
+def test_a_goals_hold_and_calm_are_times_the_settings_weights():
+    start = noise(5)
+    goal = replace(goal_of(optimizer(), grey(0.3)), hold=0.25, calm=3.0)
+    twice = optimizer(content_weight=0.1, tv_weight=1.5)
+    loss = optimizer(content_weight=0.4, tv_weight=0.5).loss(start, goal)
+    assert torch.equal(loss, twice.loss(start, replace(goal, hold=1.0, calm=1.0)))
 
 
 def test_adam_is_torchs_adam():

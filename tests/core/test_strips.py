@@ -49,9 +49,13 @@ def test_lite_sees_22_pixels() -> None:
 
 @pytest.mark.parametrize("height", HEIGHTS)
 @pytest.mark.parametrize("hold", [1.0, 0.25, None])
-@pytest.mark.parametrize("name", ["toy", "lite"])
+@pytest.mark.parametrize("name, size", [("toy", None), ("lite", None), ("toy", (123, 90))])
 def test_loss_and_gradient_are_the_whole_pictures(
-    name: str, height: int, hold: float | None, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    size: tuple[int, int] | None,
+    height: int,
+    hold: float | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     net = deep_toy_net() if name == "toy" else load_features("lite").frozen()
     work = Optimizer(net.reflecting(), cpu(), StyleSettings(tv_weight=1, temporal_weight=10))
@@ -59,11 +63,12 @@ def test_loss_and_gradient_are_the_whole_pictures(
     painting = to_tensor(stripes(), CPU)
 
     def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:
-        target = None if hold is None else work.content(other)
         trust = torch.ones_like(other[:, :1])
-        goal = Goal(work.grams(painting), target, other, trust, hold or 0.0)
+        goal = Goal(work.grams(painting), None, other, trust, hold or 0.0, size=size)
+        if hold is not None:
+            goal = replace(goal, content=work.content(goal.seen(other)))
         start = image.clone().requires_grad_()
-        loss = work.backward(start, goal, work.strips(start))
+        loss = work.backward(start, goal, work.strips(goal.seen(image)))
         assert start.grad is not None
         return loss, start.grad, goal
 

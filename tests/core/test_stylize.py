@@ -9,15 +9,19 @@ import pytest
 import torch
 
 from tests.core.toys import cpu, stripes, texture, toy_net
+from vidstyle import stylize
 from vidstyle.device import Compute
 from vidstyle.errors import InputError
+from vidstyle.features import load_features
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
-from vidstyle.measure import WarpError
+from vidstyle.measure import StyleJudge, WarpError
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
     COARSEST_SIDE,
+    LOOKS,
+    PASS_LOOK,
     SOLVE_SIDE,
     Correspondence,
     OptimizingStyler,
@@ -204,6 +208,49 @@ def test_every_size_runs_through_first_and_later_frames(size):
         assert result.shape == image.shape and np.isfinite(result).all()
 
 
+def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
+    """A later pass from one distance, full size beyond the solved one as it is."""
+    seen: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    work = styler(StyleSettings(steps=1, first_steps=1, passes=2))
+    plain = work.optimizer.descend
+
+    def descend(start, goal, *rest):  # what `descend` takes
+        seen.append((tuple(start.shape[2:]), goal.size))
+        return plain(start, goal, *rest)
+
+    work.optimizer.descend = descend  # type: ignore[method-assign]
+
+    def frames_after_the_first(sources: list[np.ndarray]) -> list[float]:
+        work.start_shot()
+        results = [work.next_frame(sources[0])]
+        seen.clear()
+        results += [work.next_frame(image) for image in sources[1:]]
+        work.start_pass(sources[-1], results[-1], True)
+        work.refine(sources[-2], results[-2])
+        return [size[1] / own[1] for own, size in seen]
+
+    far, near = LOOKS
+    found = frames_after_the_first(panning(4))
+    assert found == pytest.approx([far, near, far, PASS_LOOK], abs=0.01)
+    wide = np.random.default_rng(2).random((32, SOLVE_SIDE + 60, 3), np.float32)
+    found = frames_after_the_first([wide, wide])
+    assert found == pytest.approx([far, 1, PASS_LOOK, 1], abs=0.01)
+
+
+def test_what_is_carried_on_keeps_detail_that_lite_sees_from_near_only(monkeypatch):
+    """Its own losses, at the picture's size, say as well of a picture worn by resampling."""
+    net = load_features("lite").reflecting().frozen()
+    painting = texture(96, 128, seed=3, grain=1.0)
+
+    def worn(looks: tuple[float, ...]) -> float:
+        monkeypatch.setattr(stylize, "LOOKS", looks)
+        work = OptimizingStyler(net, [painting], cpu(), QUICK, load_flow("dis"))
+        result = [work.next_frame(image) for image in panning(8, 0.5)][-1]
+        return StyleJudge(net, [painting], 120).style_distance(result)
+
+    assert worn(LOOKS) < 0.8 * worn((1.0,))
+
+
 def test_several_paintings_average_their_gram_matrices():
     one, other = stripes(), 1 - stripes()
     work = OptimizingStyler(toy_net(), [one, other], cpu(), QUICK, None)
@@ -313,8 +360,9 @@ def test_uncovered_areas_are_unripe_and_ripen_while_thin_doubts_are_passed_over(
     assert 0.9 < grown < 1
 
 
-def test_what_was_uncovered_is_repainted_faster_than_its_surroundings():
+def test_what_was_uncovered_is_repainted_faster_than_its_surroundings(monkeypatch):
     """The right half comes into view: it must end nearer to a picture made alone than if held."""
+    monkeypatch.setattr(stylize, "LOOKS", (1.0,))  # as the picture made alone
     image = panning(1)[0]
     work = styler(StyleSettings(steps=3, first_steps=40))
     work.start_shot()
