@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidstyle.flow.warp import warp
-
 # Chosen from the table "What comes into view" in tests/bench/results/README.md.
 CELLS = 40  # about so many along the long side; a window is two cells a side
 AFAR = 2.0  # mean squared difference of colours that a long side's distance, squared, adds up to
@@ -20,10 +18,13 @@ OFFER = 2  # samples from one place that is looked at to the next
 AT_ONCE = 256  # windows compared at a time: some 5 MB
 
 
-def paint_alike(content: Tensor, source: Tensor, result: Tensor) -> Tensor:
-    """`result` rearranged to show `content`, as it shows `source`; all (1, 3, H, W) in [0, 1]."""
+def paint_alike(content: Tensor, source: Tensor, result: Tensor, wanted: Tensor) -> Tensor:
+    """`result` rearranged to show `content`, as it shows `source`; all (1, 3, H, W) in [0, 1].
+
+    Only where `wanted` (1, 1, H, W) is not 0; elsewhere it is partly `result` as it stands.
+    """
     size = _cell(content)
-    return _blended(result, _offsets(content, source, size), size)
+    return _blended(result, _offsets(content, source, _corners(wanted, size), size), size)
 
 
 def _cell(picture: Tensor) -> int:
@@ -31,22 +32,31 @@ def _cell(picture: Tensor) -> int:
     return SAMPLES * max(1, round(max(picture.shape[2:]) / (SAMPLES * CELLS)))
 
 
-def _offsets(content: Tensor, source: Tensor, size: int) -> Tensor:
-    """The nearest-neighbour field, (2, rows, columns): x and y, in pixels, from each corner."""
-    rows, columns = (-(-side // size) for side in content.shape[2:])
+def _corners(wanted: Tensor, size: int) -> Tensor:
+    """(rows, columns): whether a cell that meets in this corner, its top left one, is wanted."""
+    beyond = [-side % size for side in wanted.shape[:1:-1]]
+    cells = F.max_pool2d(F.pad((wanted != 0).float(), (0, beyond[0], 0, beyond[1])), size)
+    return F.max_pool2d(F.pad(cells, (1, 0, 1, 0)), 2, 1)[0, 0] > 0
+
+
+def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Tensor:
+    """The nearest-neighbour field of these corners, (2, rows, columns): x and y, whole pixels."""
+    rows, columns = corners.shape
     sought = _windows(_samples(content, size), SAMPLES)[:rows, :columns]
     offered = _windows(_samples(source, size), OFFER)
     colours = sought.shape[-1]
     toll = (AFAR * colours) ** 0.5 / max(content.shape[2:])  # of a pixel; squared with the rest
-    patches = _placed(sought, size, toll)
+    patches = _placed(sought, size, toll)[:, corners.flatten()]
     candidates = _placed(offered, size // SAMPLES * OFFER, toll)
     squares = candidates.square().sum(0)
     best = [
         torch.addmm(squares, part.T, candidates, alpha=-2).argmin(1)
         for part in patches.split(AT_ONCE, dim=1)
     ]
-    offsets = (candidates[:2, torch.cat(best)] - patches[:2]) / toll
-    return offsets.view(2, rows, columns)
+    offsets = torch.zeros(2, rows, columns, dtype=torch.long, device=content.device)
+    found = (candidates[:2, torch.cat(best)] - patches[:2]) / toll
+    offsets[:, corners] = found.round().long()
+    return offsets
 
 
 def _samples(image: Tensor, size: int) -> Tensor:
@@ -72,14 +82,17 @@ def _placed(windows: Tensor, spacing: int, toll: float) -> Tensor:
 
 def _blended(result: Tensor, offsets: Tensor, size: int) -> Tensor:
     """Every pixel from where its cell's four corners have moved, the nearer the more."""
-    y, x = (torch.arange(side, device=result.device) for side in result.shape[2:])
+    height, width = result.shape[2:]
+    y = torch.arange(height, device=result.device)[:, None]
+    x = torch.arange(width, device=result.device)
     rows, columns = offsets.shape[1:]
-    blend = torch.zeros_like(result)
+    pixels = result[0].flatten(1)
+    blend = torch.zeros_like(pixels)
     for down in (0, 1):
         for right in (0, 1):
             row, column = y // size + down, x // size + right
-            near_y, near_x = 1 - (y / size - row).abs(), 1 - (x / size - column).abs()
-            row, column = row.clamp(max=rows - 1), column.clamp(max=columns - 1)
-            moved = warp(result, offsets[:, row][..., column].unsqueeze(0))
-            blend += near_y[:, None] * near_x * moved
-    return blend
+            near = (1 - (y / size - row).abs()) * (1 - (x / size - column).abs())
+            across, along = offsets[:, row.clamp(max=rows - 1), column.clamp(max=columns - 1)]
+            place = (y + along).clamp(0, height - 1) * width + (x + across).clamp(0, width - 1)
+            blend += near.flatten() * pixels[:, place.flatten()]
+    return blend.view_as(result)

@@ -28,7 +28,8 @@ def fill_uncovered(
     recoloured = _recolour(content, carried, trust)
     nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
     colours = torch.lerp(recoloured + nearby, carried, trust)
-    brushed = torch.lerp(paint_alike(content, source, result), carried, trust)
+    alike = paint_alike(content, source, result, 1 - trust)
+    brushed = torch.lerp(alike, carried, trust)
     painted = brushed + blur(colours - brushed, WASH)
     return torch.lerp(painted, carried, trust).clamp(0, 1)
 

@@ -214,7 +214,7 @@ def test_a_film_is_shared_by_nodes_of_which_one_is_lost(
 ) -> None:
     monkeypatch.setattr(sharing, "PART", 2)
     other = cluster.add_node(num_cpus=1)
-    make_film(folder / "film.mkv", 8, 6, 6)
+    make_film(folder / "film.mkv", 6, 5, 5)
     jobs = read_jobs(write_jobs(folder, '[[job]]\nclip = "film.mkv"\n')).jobs
     expected = made_here(jobs)
     monkeypatch.setattr(ours, "_serve", hasty)

@@ -2,8 +2,12 @@ import pytest
 import torch
 
 from tests.core.toys import texture
-from vidstyle.analogy import paint_alike
+from vidstyle import analogy
 from vidstyle.images import to_tensor
+
+
+def paint_alike(content: torch.Tensor, source: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+    return analogy.paint_alike(content, source, result, torch.ones_like(content[:, :1]))
 
 
 @pytest.mark.parametrize("way", [(4, -6), (-6, 4)])
@@ -55,3 +59,19 @@ def test_every_shape_is_painted_in_the_results_range(size):
     made = paint_alike(content, source, result)
     assert made.shape == source.shape
     assert result.min() - 1e-5 <= made.min() and made.max() <= result.max() + 1e-5
+
+
+@pytest.mark.parametrize("hole", [(0, 3, 0, 3), (17, 40, 60, 61), (60, 96, 90, 128)])
+def test_what_is_wanted_is_as_if_all_were(hole):
+    source, content = (to_tensor(texture(96, 128, seed=seed)) for seed in (0, 1))
+    top, bottom, left, right = hole
+    wanted = torch.zeros(1, 1, 96, 128)
+    wanted[..., top:bottom, left:right] = 0.01
+    part = analogy.paint_alike(content, source, source, wanted)
+    assert torch.equal((part * wanted), paint_alike(content, source, source) * wanted)
+
+
+def test_where_nothing_is_wanted_the_result_stays():
+    source, content = (to_tensor(texture(96, 128, seed=seed)) for seed in (0, 1))
+    wanted = torch.zeros(1, 1, 96, 128)
+    assert torch.allclose(analogy.paint_alike(content, source, source, wanted), source)
