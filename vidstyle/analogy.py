@@ -21,10 +21,11 @@ AT_ONCE = 256  # windows compared at a time: some 5 MB
 def paint_alike(content: Tensor, source: Tensor, result: Tensor, wanted: Tensor) -> Tensor:
     """`result` rearranged to show `content`, as it shows `source`; all (1, 3, H, W) in [0, 1].
 
-    Only where `wanted` (1, 1, H, W) is not 0; elsewhere it is partly `result` as it stands.
+    Where `wanted` (1, 1, H, W) is 0, it is `result` as it stands.
     """
     size = _cell(content)
-    return _blended(result, _offsets(content, source, _corners(wanted, size), size), size)
+    made = _blended(result, _offsets(content, source, _corners(wanted, size), size), size)
+    return torch.where(wanted != 0, made, result)
 
 
 def _cell(picture: Tensor) -> int:

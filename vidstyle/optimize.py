@@ -157,8 +157,10 @@ class Optimizer:
         self.net, self.compute, self.settings = net, compute, settings
         self.scaler = compute.scaler()
 
-    def strips(self, image: Tensor) -> list[Strip]:
-        return strips(self.net, image.shape[2], image.shape[3], self.compute.room)
+    def strips(self, size: Sequence[int]) -> list[Strip]:
+        """Of a picture of (h, w)."""
+        height, width = size
+        return strips(self.net, height, width, self.compute.room)
 
     def features(self, strip: Strip, image: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
         """The strip's own part of the picture's."""
@@ -170,14 +172,14 @@ class Optimizer:
     @torch.no_grad()
     def content(self, image: Tensor) -> Tensor:
         tap = self.net.content_tap
-        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(image)]
+        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(image.shape[2:])]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
         """tap → (1, C, C), the strips' weighted by their pixels."""
         totals, pixels = dict[str, Tensor](), dict[str, int]()
-        for strip in self.strips(image):
+        for strip in self.strips(image.shape[2:]):
             for tap, f in self.features(strip, image, self.net.style_taps).items():
                 own = f.shape[2] * f.shape[3]
                 totals[tap] = totals.get(tap, 0) + gram_matrix(f) * own
@@ -220,7 +222,7 @@ class Optimizer:
     ) -> Tensor:
         """So many steps from `start`, (1, 3, H, W) in [0, 1]; gives the picture, in [0, 1]."""
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        way, parts = method(image), self.strips(goal.seen(start))
+        way, parts = method(image), self.strips(goal.size or image.shape[2:])
         for step in range(steps):
             image.grad = None
             loss = self.backward(image, goal, parts)

@@ -71,7 +71,12 @@ def test_what_is_wanted_is_as_if_all_were(hole):
     assert torch.equal((part * wanted), paint_alike(content, source, source) * wanted)
 
 
-def test_where_nothing_is_wanted_the_result_stays():
-    source, content = (to_tensor(texture(96, 128, seed=seed)) for seed in (0, 1))
-    wanted = torch.zeros(1, 1, 96, 128)
-    assert torch.allclose(analogy.paint_alike(content, source, source, wanted), source)
+def test_the_picture_stays_where_nothing_is_wanted():
+    source, result = to_tensor(texture(96, 128)), to_tensor(texture(96, 128, seed=1))
+    content = to_tensor(texture(96, 128, seed=2))
+    wanted = torch.zeros_like(source[:, :1])
+    assert torch.equal(analogy.paint_alike(content, source, result, wanted), result)
+    wanted[..., 100:] = 1
+    made = analogy.paint_alike(content, source, result, wanted)
+    assert torch.allclose(made[..., :80], result[..., :80], atol=1e-5)
+    assert (made - result)[..., 100:].abs().mean() > 0.05

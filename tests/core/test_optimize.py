@@ -193,7 +193,7 @@ def test_on_another_device_nothing_is_mixed_and_nothing_waits(monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none
     compute = Compute(torch.device("meta"), "fp32")
     work = Optimizer(deep_toy_net().to("meta"), compute, StyleSettings(temporal_weight=1))
-    monkeypatch.setattr(work, "strips", lambda image: [Strip(0, 0, 48, 48)])
+    monkeypatch.setattr(work, "strips", lambda size: [Strip(0, 0, 48, 48)])
     work.scaler = cpu().scaler()
     image = torch.rand(1, 3, 48, 64, device="meta")
     goal = Goal(work.grams(image), work.content(image), image, image[:, :1])

@@ -68,7 +68,7 @@ def test_loss_and_gradient_are_the_whole_pictures(
         if hold is not None:
             goal = replace(goal, content=work.content(goal.seen(other)))
         start = image.clone().requires_grad_()
-        loss = work.backward(start, goal, work.strips(goal.seen(image)))
+        loss = work.backward(start, goal, work.strips(size or image.shape[2:]))
         assert start.grad is not None
         return loss, start.grad, goal
 
@@ -89,5 +89,6 @@ def test_strips_follow_the_settings_weights(monkeypatch: pytest.MonkeyPatch) -> 
         look = replace(StyleSettings(tv_weight=0, temporal_weight=0), style_weight=weight)
         work = Optimizer(deep_toy_net(), cpu(), look)
         goal = Goal(work.grams(to_tensor(stripes(), CPU)))
-        losses.append(float(work.backward(image.requires_grad_(), goal, work.strips(image))))
+        parts = work.strips(image.shape[2:])
+        losses.append(float(work.backward(image.requires_grad_(), goal, parts)))
     assert losses[1] == pytest.approx(2 * losses[0])
