@@ -138,6 +138,7 @@ class Report:
     warp_error: float | None
     warp_error_source: float | None
     warp_error_ratio: float | None
+    warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
         """Flat, without what is not known."""
@@ -311,6 +312,8 @@ def stylize_clip(
 ) -> Report:
     """`stylize_video`, its settings in one."""
     begun = time.perf_counter()
+    warnings: list[str] = []
+    on_event = _noting(warnings, on_event)
     with _ready(clip, paintings, target, settings, on_event) as ready:
         reader, stored = ready.reader, ready.stored
         on_event(Started(reader.info, ready.styler.compute, reader.expected_frames))
@@ -330,7 +333,8 @@ def stylize_clip(
         late = [*reader.warnings, *writer.warnings]
         _warn([message for message in late if message not in early], on_event)
         _warn(_damage(reader), on_event)
-    return _report(writer, reader, ready.styler, tally, resumed, time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    return _report(writer, reader, ready.styler, tally, resumed, seconds, warnings)
 
 
 def find_shots(
@@ -624,15 +628,25 @@ def _counted(passes: int, begun: float, on_event: OnEvent) -> OnFrame:
 
 def _damage(reader: ClipReader) -> Iterator[str]:
     if reader.corrupt_packets:
-        yield f"{reader.path}: skipped {reader.corrupt_packets} broken packets"
+        yield f"{reader.path}: broken packets, skipped: {reader.corrupt_packets}"
     if reader.damaged_frames:
-        count = reader.damaged_frames
-        yield f"{reader.path}: {count} frames are damaged, mended as far as may be"
+        yield f"{reader.path}: damaged frames, mended as far as may be: {reader.damaged_frames}"
 
 
 def _warn(messages: Iterable[str], on_event: OnEvent) -> None:
     for message in messages:
         on_event(Warned(message))
+
+
+def _noting(warnings: list[str], on_event: OnEvent) -> OnEvent:
+    """`on_event`, and what is warned of goes into `warnings` too."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Warned):
+            warnings.append(event.message)
+        on_event(event)
+
+    return tell
 
 
 def _report(
@@ -642,6 +656,7 @@ def _report(
     tally: _Tally,
     resumed: int,
     seconds: float,
+    warnings: Iterable[str],
 ) -> Report:
     look, steady = styler.settings, tally.steadiness
     resumed = min(resumed, tally.frames)  # frames ahead of a block count more often
@@ -670,6 +685,7 @@ def _report(
         warp_error=steady.result if steady and measured else None,
         warp_error_source=steady.source if steady and measured else None,
         warp_error_ratio=steady.ratio if steady and measured else None,
+        warnings=tuple(warnings),
     )
 
 

@@ -90,10 +90,16 @@ def test_a_name_that_is_no_utf_8(folder: Path) -> None:
     assert "caf\\udce9-wave.mp4" in Sheet(sheet_of(folder, '[[job]]\nclip = "shots/*"\n')).words
 
 
-def test_damage_is_told(folder: Path) -> None:
-    damage(make_clip(folder / "a.mkv", 12, gop=12, codec="mpeg4"), 5)
-    words = Sheet(sheet_of(folder, '[[job]]\nclip = "a.mkv"\n')).words
+def test_damage_and_warnings_are_told(folder: Path) -> None:
+    clip = make_clip(folder / "a.mkv", 12, gop=12, codec="mpeg4")
+    damage(clip, 5)
+    path = write_jobs(folder, f'[[job]]\nclip = "{clip.name}"\n')
+    report = run_batch(read_jobs(path), Here()).report
+    words = Sheet(report.with_suffix(".html").read_text(encoding="utf-8")).words
     assert words[words.index("frames") + 1] == "12, damaged: 1"
+    warning = f"{clip}: damaged frames, mended as far as may be: 1"
+    assert words[words.index("warning") + 1] == warning
+    assert json.loads(report.read_text(encoding="utf-8"))["jobs"][0]["warnings"] == [warning]
 
 
 LOOK = """

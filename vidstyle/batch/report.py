@@ -88,6 +88,7 @@ def _figures(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("shots", str(facts["shots"])),
         ("time", f"{facts['seconds']:.1f} s, {facts['frames_per_second']:.2f} frames/s"),
         ("attempts", str(facts["attempts"])),
+        *(("warning", text) for text in facts.get("warnings", ())),
     ]
 
 
