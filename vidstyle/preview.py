@@ -58,13 +58,16 @@ def _check_count(count: int) -> None:
 
 
 def sample_frames(path: Path, count: int, part: ClipSettings) -> list[Frame]:
-    """Frames at the middles of `count` equal stretches of the part; fewer where it has fewer."""
-    length = probe(path, part).seconds
-    end = min(x for x in (part.end, length, float("inf")) if x is not None)
+    """Those seen in the middle of `count` equal stretches of the part; fewer where it has fewer."""
+    info = probe(path, part)
+    end = min(x for x in (part.end, info.seconds, float("inf")) if x is not None)
     if end == float("inf"):
         raise InputError(f"{path}: its headers give no length; name the part with --end")
     span = end - part.start
-    starts = [part.start + span * (k + 0.5) / count for k in range(count)]
+    middles = [part.start + span * (k + 0.5) / count for k in range(count)]
+    # A frame that is seen then began before; not quite a whole one, for rounded times.
+    early = 0.75 / float(info.rate)
+    starts = [max(part.start, middle - early) for middle in middles]
     frames: list[Frame] = []
     for start in starts:
         frame = _frame_at(path, replace(part, start=start))

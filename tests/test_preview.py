@@ -1,0 +1,28 @@
+"""Which frames of a clip stand for it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.video.made_clips import make_clip
+from vidstyle.preview import sample_frames
+from vidstyle.settings import ClipSettings
+
+
+@pytest.mark.parametrize(
+    ("frames", "count", "part", "expected"),
+    [
+        (1, 3, ClipSettings(), [0]),
+        (3, 3, ClipSettings(), [0, 1, 2]),
+        (4, 3, ClipSettings(), [0, 2, 3]),
+        (12, 2, ClipSettings(), [3, 9]),
+        (12, 2, ClipSettings(start=0.16, end=0.32), [5, 7]),
+    ],
+)
+def test_frames_from_the_middles_of_stretches(
+    tmp_path: Path, frames: int, count: int, part: ClipSettings, expected: list[int]
+) -> None:
+    """Of 25 a second; frame n has level 40 + 4n, 40 more in a quarter of it."""
+    clip = make_clip(tmp_path / "a.mkv", frames, codec="ffv1")
+    levels = [frame.image.mean() * 255 for frame in sample_frames(clip, count, part)]
+    assert [round((level - 50) / 4) for level in levels] == expected
