@@ -14,13 +14,21 @@ from vidstyle.device import Compute
 from vidstyle.features.strips import Strip, strips
 from vidstyle.features.taps import TapNet
 from vidstyle.images import resize
-from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss, tv_loss
+from vidstyle.losses import (
+    content_loss,
+    gram_loss,
+    gram_matrix,
+    resampling_loss,
+    temporal_loss,
+    tv_loss,
+)
 from vidstyle.settings import StyleSettings
 
 BETAS = (0.9, 0.99)
 MEMORY = 8  # pairs of L-BFGS: more than a frame has steps, unless many are asked for
 FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels, while it knows no curvature yet
 FARTHEST = 0.02  # of any other of its moves, root mean square
+SHIMMER = 0.6  # times the temporal weight: "Shimmer" in tests/bench/results/README.md
 
 
 @dataclass(frozen=True)
@@ -38,18 +46,20 @@ OnStep = Callable[[Step], None]
 
 @dataclass(frozen=True)
 class Goal:
-    """What a picture (1, 3, H, W) is optimised towards; `carried` and `trust` go together.
+    """What a picture (1, 3, H, W) is optimised towards; `carried`, `trust`, `flow` go together.
 
     `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to, with `hold` times
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
-    [0, 1]. `calm`: times the settings' total variation weight. Style and content are compared with
-    the picture resized to `size` (h, w), where that is not its own.
+    [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
+    total variation. Style and content are compared with the picture resized to `size` (h, w), where
+    that is not its own.
     """
 
     grams: Mapping[str, Tensor]
     content: Tensor | None = None
     carried: Tensor | None = None
     trust: Tensor | None = None
+    flow: Tensor | None = None
     hold: float = 1.0
     calm: float = 1.0
     size: tuple[int, int] | None = None
@@ -209,7 +219,10 @@ class Optimizer:
         if want.tv_weight:
             loss = loss + want.tv_weight * goal.calm * tv_loss(image)
         if goal.carried is not None and goal.trust is not None and want.temporal_weight:
-            loss = loss + want.temporal_weight * temporal_loss(image, goal.carried, goal.trust)
+            held = temporal_loss(image, goal.carried, goal.trust)
+            if goal.flow is not None:
+                held = held + SHIMMER * resampling_loss(image, goal.flow, goal.trust)
+            loss = loss + want.temporal_weight * held
         return loss
 
     def descend(

@@ -47,8 +47,8 @@ HASTE = 3.0  # times the pace that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
-LOOKS = (1.0, 1.41)  # times its size at which a later frame is looked at, in the first pass
-CALM = 13.0  # times the total variation's weight, in that: being enlarged brings grain
+LOOKS = (0.85, 1.41)  # times its size at which a later frame is looked at, in the first pass
+CALM = 3.0  # times the total variation's weight, in later frames: being enlarged brings grain
 PASS_STEPS = 2  # of a later pass over a shot
 PASS_HOLD = 0.25  # times the content's weight, in that
 PASS_LOOK = 0.85  # times its size at which a frame is looked at, in that
@@ -157,7 +157,7 @@ class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
     `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `hold`:
-    times the content's weight, `calm`: times the total variation's.
+    times the content's weight.
     """
 
     link: Correspondence
@@ -166,7 +166,6 @@ class _Plan:
     start: Tensor
     levels: list[Level]
     hold: float = 1.0
-    calm: float = 1.0
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
@@ -355,7 +354,7 @@ class OptimizingStyler:
         start = fill_uncovered(content, carried, link.trust, source, past.result)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
-        return _Plan(link, carried, maturity, start, levels, calm=CALM)
+        return _Plan(link, carried, maturity, start, levels)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -387,9 +386,10 @@ class OptimizingStyler:
                 self._goal(resize(content, seen)),
                 size=seen,
                 hold=plan.hold,
-                calm=plan.calm,
+                calm=CALM,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
+                flow=link.flow if size == full else None,
             )
             begin, report = resize(start, size), self._report(level, steps)
             result = self.optimizer.descend(begin, goal, method, steps, report)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from vidstyle.losses import content_loss, gram_loss, gram_matrix, temporal_loss, tv_loss
+from vidstyle.flow.warp import warp
+from vidstyle.losses import (
+    content_loss,
+    gram_loss,
+    gram_matrix,
+    resampling_loss,
+    temporal_loss,
+    tv_loss,
+)
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -86,3 +94,30 @@ def test_temporal_loss_counts_all_pixels_in_its_mean():
     """c·(x − ω)² over C·H·W, so that half the trust is half the pull (Ruder 2016, eq. 7)."""
     image, target = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
     assert temporal_loss(image, target, torch.full((1, 1, 4, 4), 0.5)).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("moved", [(0.5, 0.0), (-3.2, 0.0), (0.25, -1.4)], ids=str)
+def test_resampling_loss_is_the_error_of_a_bilinear_reading(moved):
+    """Of a paraboloid, whose second differences are the same everywhere."""
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(20.0), indexing="ij")
+    surface = lambda x, y: (0.002 * x**2 + 0.001 * y**2).expand(1, 3, -1, -1)  # noqa: E731
+    flow = torch.tensor(moved).view(1, 2, 1, 1).expand(1, 2, 16, 20)
+    inside = torch.zeros(1, 1, 16, 20)
+    inside[..., 4:-4, 4:-4] = 1
+    error = warp(surface(x, y), flow) - surface(x + moved[0], y + moved[1])
+    expected = float((inside * error.square()).sum() / (3 * 16 * 20))
+    found = resampling_loss(surface(x, y), flow, inside)
+    assert expected > 0 and float(found) == pytest.approx(expected, rel=1e-3)
+
+
+def test_resampling_loss_is_for_trusted_detail_that_moves_by_parts_of_a_pixel():
+    image = numbers(1, 3, 12, 12).requires_grad_()
+    flow = torch.zeros(1, 2, 12, 12)
+    flow[:, 0, :, 4:8], flow[:, 0, :, 8:] = 3.0, 0.5
+    trust = torch.ones(1, 1, 12, 12)
+    trust[..., 10:, :] = 0
+    resampling_loss(image, flow, trust).backward()
+    # A pixel's second difference reaches into its neighbours.
+    assert torch.count_nonzero(image.grad[..., :7]) == 0
+    assert torch.count_nonzero(image.grad[..., 11:, :]) == 0
+    assert torch.all(image.grad[..., :10, 8:] != 0)

@@ -78,6 +78,18 @@ def test_the_temporal_loss_holds_a_picture_to_the_one_before():
     assert (kept - start).square().mean() < 0.5 * (moved - start).square().mean()
 
 
+def test_fine_detail_is_let_go_where_it_moves_by_parts_of_a_pixel():
+    work, start = optimizer(temporal_weight=1000.0), noise(4)
+    held = replace(goal_of(work, grey()), carried=start, trust=torch.ones(1, 1, 48, 64))
+
+    def detail(pixels: float) -> torch.Tensor:
+        goal = replace(held, flow=torch.full((1, 2, 48, 64), pixels))
+        return work.descend(start, goal, PixelLBFGS, 10).diff(dim=3).square().mean()
+
+    assert detail(0.5) < 0.8 * detail(2.0)
+    assert detail(2.0) == detail(0.0)
+
+
 def test_style_and_content_are_compared_at_the_goals_size_and_the_rest_at_the_pictures():
     work, start = optimizer(temporal_weight=10.0), noise(3)
     large = resize(start, (58, 77))

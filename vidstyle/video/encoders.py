@@ -111,9 +111,9 @@ ENCODERS: Final = {
     # encoders in tests/bench/results/README.md. Without mbtree=0 the same frames give different
     # bytes from run to run.
     "libx264": Encoder(
-        crf=8, options={"x264-params": "mbtree=0"}, even_sides=True, states_aspect=True
+        crf=6, options={"x264-params": "mbtree=0"}, even_sides=True, states_aspect=True
     ),
-    "libx264rgb": Encoder(crf=8, options={"x264-params": "mbtree=0"}, states_aspect=True),
+    "libx264rgb": Encoder(crf=6, options={"x264-params": "mbtree=0"}, states_aspect=True),
     "libx265": Encoder(
         crf=18,
         options={"x265-params": "log-level=error"},
