@@ -208,7 +208,7 @@ def test_on_another_device_nothing_is_mixed_and_nothing_waits(monkeypatch):
     monkeypatch.setattr(work, "strips", lambda size: [Strip(0, 0, 48, 48)])
     work.scaler = cpu().scaler()
     image = torch.rand(1, 3, 48, 64, device="meta")
-    goal = Goal(work.grams(image), work.content(image), image, image[:, :1])
+    goal = Goal(work.grams(image), work.content(image), image, image[:, :1], image[:, :2])
     for method in (adam(), partial(PixelLBFGS, pace=image[:, :1])):
         assert work.descend(image, goal, method, 3).is_meta
 
