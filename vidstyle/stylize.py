@@ -48,9 +48,10 @@ QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no 
 GRAIN = 1.5  # pixels
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
 LOOKS = (0.85, 1.41)  # times its size at which a later frame is looked at, in the first pass
-CALM = 3.0  # times the total variation's weight, in later frames: being enlarged brings grain
+CALM = 10.0  # times the total variation's weight, in that: being enlarged brings grain
 PASS_STEPS = 2  # of a later pass over a shot
 PASS_HOLD = 0.25  # times the content's weight, in that
+PASS_CALM = 2.0  # times the total variation's weight, in that
 PASS_LOOK = 0.85  # times its size at which a frame is looked at, in that
 BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
 
@@ -157,7 +158,7 @@ class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
     `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `hold`:
-    times the content's weight.
+    times the content's weight, `calm`: times the total variation's.
     """
 
     link: Correspondence
@@ -166,6 +167,7 @@ class _Plan:
     start: Tensor
     levels: list[Level]
     hold: float = 1.0
+    calm: float = 1.0
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
@@ -354,7 +356,7 @@ class OptimizingStyler:
         start = fill_uncovered(content, carried, link.trust, source, past.result)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
-        return _Plan(link, carried, maturity, start, levels)
+        return _Plan(link, carried, maturity, start, levels, calm=CALM)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -366,7 +368,7 @@ class OptimizingStyler:
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
         levels = self._fine(content, PASS_STEPS, PASS_LOOK)
-        return _Plan(link, carried, ripe, start, levels, PASS_HOLD)
+        return _Plan(link, carried, ripe, start, levels, PASS_HOLD, PASS_CALM)
 
     def _fine(self, content: Tensor, steps: int, look: float) -> list[Level]:
         """The solved size, looked at `look` times as large, and full size where that is larger."""
@@ -386,7 +388,7 @@ class OptimizingStyler:
                 self._goal(resize(content, seen)),
                 size=seen,
                 hold=plan.hold,
-                calm=CALM,
+                calm=plan.calm,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
                 flow=link.flow if size == full else None,
