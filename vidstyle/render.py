@@ -325,13 +325,12 @@ def stylize_clip(
             if stored is not None:
                 stored.mark_unfinished(writer.partial)
             # What cannot be carried over is known now, not after hours of work.
-            early = [*reader.warnings, *writer.warnings]
-            _warn(early, on_event)
+            _warn([*reader.warnings, *writer.warnings], on_event)
             resumed = stored.whole_frames if stored is not None else 0
             frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
             tally = _pass_frames(frames, writer, ready.styler)
         late = [*reader.warnings, *writer.warnings]
-        _warn([message for message in late if message not in early], on_event)
+        _warn([message for message in late if message not in warnings], on_event)
         _warn(_damage(reader), on_event)
     seconds = time.perf_counter() - begun
     return _report(writer, reader, ready.styler, tally, resumed, seconds, warnings)

@@ -157,8 +157,8 @@ class Level(NamedTuple):
 class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
-    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `hold`:
-    times the content's weight, `calm`: times the total variation's.
+    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `calm`:
+    times the total variation's weight, `hold`: times the content's.
     """
 
     link: Correspondence
@@ -166,8 +166,8 @@ class _Plan:
     maturity: Tensor
     start: Tensor
     levels: list[Level]
+    calm: float
     hold: float = 1.0
-    calm: float = 1.0
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
@@ -356,7 +356,7 @@ class OptimizingStyler:
         start = fill_uncovered(content, carried, link.trust, source, past.result)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
-        return _Plan(link, carried, maturity, start, levels, calm=CALM)
+        return _Plan(link, carried, maturity, start, levels, CALM)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -368,7 +368,7 @@ class OptimizingStyler:
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
         levels = self._fine(content, PASS_STEPS, PASS_LOOK)
-        return _Plan(link, carried, ripe, start, levels, PASS_HOLD, PASS_CALM)
+        return _Plan(link, carried, ripe, start, levels, PASS_CALM, PASS_HOLD)
 
     def _fine(self, content: Tensor, steps: int, look: float) -> list[Level]:
         """The solved size, looked at `look` times as large, and full size where that is larger."""

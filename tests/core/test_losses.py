@@ -100,7 +100,10 @@ def test_temporal_loss_counts_all_pixels_in_its_mean():
 def test_resampling_loss_is_the_error_of_a_bilinear_reading(moved):
     """Of a paraboloid, whose second differences are the same everywhere."""
     y, x = torch.meshgrid(torch.arange(16.0), torch.arange(20.0), indexing="ij")
-    surface = lambda x, y: (0.002 * x**2 + 0.001 * y**2).expand(1, 3, -1, -1)  # noqa: E731
+
+    def surface(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (0.002 * x**2 + 0.001 * y**2).expand(1, 3, -1, -1)
+
     flow = torch.tensor(moved).view(1, 2, 1, 1).expand(1, 2, 16, 20)
     inside = torch.zeros(1, 1, 16, 20)
     inside[..., 4:-4, 4:-4] = 1
