@@ -107,8 +107,8 @@ CONTAINERS: Final = {
     ".exr": _pictures("exr"),
 }
 ENCODERS: Final = {
-    # Finer than film needs: coarser, x264 adds flicker of its own to brush work, from the table of
-    # encoders in tests/bench/results/README.md. Without mbtree=0 the same frames give different
+    # Finer than film needs: coarser, x264 adds flicker of its own to brush work, from
+    # "Shimmer" in tests/bench/results/README.md. Without mbtree=0 the same frames give different
     # bytes from run to run.
     "libx264": Encoder(
         crf=6, options={"x264-params": "mbtree=0"}, even_sides=True, states_aspect=True
