@@ -129,6 +129,8 @@ def test_all_sound_is_heard_when_it_was(tmp_path: Path, source: str, ending: str
         ("libmp3lame.mp4", ".mkv"),
         ("ac3.mkv", ".mkv"),
         ("pcm_s16le.mov", ".mp4"),
+        ("libopus.mp4", ".mkv"),
+        ("libopus.mkv", ".webm"),
     ],
 )
 def test_sound_of_a_part_begins_with_its_first_picture(

@@ -34,12 +34,13 @@ _LATE: Final = Fraction(1, 20)  # seconds: less is not heard
 # Sound before a part's first moment that goes along unheard: a decoder begins with a fade or, where
 # packets lean on those before (MP3), with silence.
 _RUN_UP: Final = Fraction(1, 20)
-_RUN_UP_OF: Final = {"mp3": Fraction(1, 10)}
+_RUN_UP_OF: Final = {"mp3": Fraction(1, 10), "opus": Fraction(2, 25)}  # RFC 7845 asks for that
 _BEFORE: Final = Fraction(1, 5)  # seconds to seek further back, so that it is among what is read
 _APART: Final = Fraction(1)  # seconds between what lies side by side in a file, at most
 _SAY_RUN_IN: Final = ("matroska", "webm")
-# Its packets' own header says the length as well, and players want both to agree.
-_OWN_RUN_IN: Final = "opus"
+# Opus says it in a header of its own as well, in samples at 48 kHz, and players want both to agree.
+_OPUS_RUN_IN: Final = re.compile(rb"(?s)(?<=OpusHead..)..")
+_OPUS_RATE: Final = 48_000
 _TRACK_UID, _CODEC_DELAY = bytes.fromhex("73c588"), bytes.fromhex("56aa88")  # with a length of 8
 _ANY_CODEC_DELAY: Final = re.compile(rb"\x56\xaa(?=[\x81-\x88])")
 _NO_TIME: Final = Fraction(0)
@@ -167,8 +168,8 @@ class Tracks:
     A codec the container cannot hold is encoded anew in the container's usual one; a stream that
     cannot be carried at all is left out, and both are said in `warnings`. Times are seconds on the
     source's clock. Sound begins where it was asked to: packets before that are marked as unheard,
-    or left out where the container (avi, webm) or codec (Opus in mkv) has no mark; it ends with a
-    whole packet. A subtitle is cut to the part of it that is shown.
+    or left out where the container (avi) has no mark; it ends with a whole packet. A subtitle is
+    cut to the part of it that is shown.
     """
 
     def __init__(
@@ -214,21 +215,15 @@ class Tracks:
 
     def _sheds(self, stream: Stream) -> bool:
         """A run-in has negative times: a muxer with no way to write those delays all streams."""
-        if self._container.exact_times:
-            return False
-        if stream.type != "audio" or self._container.muxer not in _SAY_RUN_IN:
-            return True
-        sound = cast(AudioStream, stream).codec_context
-        if self._container.muxer == "webm" or sound.codec.canonical_name == _OWN_RUN_IN:
-            return self._since is not None or sound.delay == 0
-        return False
+        stated = stream.type == "audio" and self._container.muxer in _SAY_RUN_IN
+        return not (stated or self._container.exact_times)
 
     def _settle_headers(self) -> None:
         """What the result's header says of copied sound, which the first packets tell."""
         muxer = self._container.muxer
         # Of parameters that come from an avi, FFmpeg's muxer makes a clock that counts bytes.
         again = muxer == "avi" and self._source.format.name == "avi"
-        if muxer != "matroska" and not again:
+        if muxer not in _SAY_RUN_IN and not again:
             return
         begun: dict[int, av.Packet] = {}
         ahead: list[av.Packet] = []
@@ -422,6 +417,9 @@ def _stub(stream: AudioStream, packet: av.Packet, seconds: Fraction) -> InputCon
         only.stream, only.pts, only.dts = muxer.add_stream_from_template(stream), 0, 0
         muxer.mux(only)
     data = made.getvalue()
+    if seconds:
+        own = struct.pack("<H", round(seconds * _OPUS_RATE))
+        data = _OPUS_RUN_IN.sub(lambda place: own, data, count=1)
     at = data.index(_TRACK_UID)
     delay = _CODEC_DELAY + struct.pack(">Q", round(seconds * 1_000_000_000))
     rest = data[at + len(delay) :]
