@@ -331,11 +331,11 @@ def test_a_cover_picture_is_named_as_such(tmp_path: Path) -> None:
     assert writer.warnings == ["left out of .mp4: the cover picture"]
 
 
-@pytest.mark.parametrize("layout", ["5.1", "5.1(side)"])
-def test_sound_of_fewer_channels_is_said(tmp_path: Path, layout: str) -> None:
-    path = tmp_path / "s.mkv"
+@pytest.mark.parametrize(("layout", "kept"), [("5.1", 6), ("5.1(side)", 6), ("2.1", 2)])
+def test_sound_of_fewer_channels_is_said(tmp_path: Path, layout: str, kept: int) -> None:
+    path = tmp_path / "s.mov"
     with av.open(str(path), "w") as clip:
-        video, voice = clip.add_stream("libx264", rate=25), clip.add_stream("flac", rate=48000)
+        video, voice = clip.add_stream("libx264", rate=25), clip.add_stream("pcm_s16le", rate=48000)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         voice.codec_context.layout = layout
         wave = av.AudioFrame(format="s16", layout=layout, samples=4608)
@@ -343,12 +343,14 @@ def test_sound_of_fewer_channels_is_said(tmp_path: Path, layout: str) -> None:
         wave.sample_rate, wave.pts, picture.pts = 48000, 0, 0
         clip.mux([*voice.encode(wave), *voice.encode(None)])
         clip.mux([*video.encode(picture), *video.encode(None)])
-    (warning,) = carried(path, tmp_path / "a.avi").warnings
-    assert "encoded anew as libmp3lame, mixed to stereo" in warning
     (warning,) = carried(path, tmp_path / "a.webm").warnings
-    assert "encoded anew as libopus:" in warning
+    mixed = ", mixed to stereo" if kept == 2 else ""
+    assert f"encoded anew as libopus{mixed}: webm cannot hold pcm_s16le" in warning
     with av.open(str(tmp_path / "a.webm")) as clip:
-        assert clip.streams.audio[0].codec_context.layout.nb_channels == 6
+        assert clip.streams.audio[0].codec_context.layout.nb_channels == kept
+    assert carried(path, tmp_path / "a.avi").warnings == []
+    with av.open(str(tmp_path / "a.avi")) as clip:
+        assert clip.streams.audio[0].codec_context.layout.nb_channels == len(wave.layout.channels)
 
 
 def test_what_pictures_cannot_carry_is_said(tmp_path: Path) -> None:

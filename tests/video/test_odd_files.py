@@ -226,7 +226,7 @@ def test_a_codec_that_nobody_knows_is_said(tmp_path: Path) -> None:
         probe(path)
 
 
-def test_sound_that_avi_cannot_begin_late_is_said(tmp_path: Path) -> None:
+def test_sound_that_begins_late_does_so_everywhere(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mkv", 25, sound=("aac",), click=0.5)
     late = tmp_path / "late.mkv"
     with av.open(str(path)) as clip, av.open(str(late), "w") as target:
@@ -240,5 +240,50 @@ def test_sound_that_avi_cannot_begin_late_is_said(tmp_path: Path) -> None:
     assert copied(late, tmp_path / "a.mp4")[1].warnings == []
     assert click_time(tmp_path / "a.mp4") == pytest.approx(0.8, abs=0.002)
     (warning,) = copied(late, tmp_path / "a.avi")[1].warnings
-    assert "sound begins 0.279 s too early" in warning  # the AAC decoder's run-in is heard there
-    assert copied(path, tmp_path / "b.avi")[1].warnings == []
+    assert "encoded anew as pcm_s16le: avi has no times" in warning
+    assert click_time(tmp_path / "a.avi") == pytest.approx(0.8, abs=0.002)
+    assert copied(tmp_path / "a.avi", tmp_path / "b.avi")[1].warnings == []
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".avi"])
+def test_a_gap_in_sound_encoded_anew_stays_one(tmp_path: Path, ending: str) -> None:
+    """In mkv, whose packets from 0.4 to 1.2 s are lost; mkv's clock is no sample's."""
+    path = make_clip(tmp_path / "a.mkv", 50, sound=("pcm_s16le",), click=1.5)
+    with av.open(str(path)) as clip, av.open(str(tmp_path / "s.mkv"), "w") as target:
+        streams = [target.add_stream_from_template(stream) for stream in clip.streams]
+        for packet in clip.demux():
+            lost = packet.stream.type == "audio" and 400 <= (packet.pts or 0) < 1200
+            if packet.size and not lost:
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    copied(tmp_path / "s.mkv", tmp_path / f"a{ending}")
+    assert click_time(tmp_path / f"a{ending}") == pytest.approx(1.5, abs=0.002)
+
+
+def test_sound_that_changes_its_kind_goes_on(tmp_path: Path) -> None:
+    """As a broadcast's does between programmes: here from one channel to two."""
+    for layout in ("mono", "stereo"):
+        with av.open(str(tmp_path / f"{layout}.ts"), "w") as clip:
+            video, voice = (
+                clip.add_stream("mpeg2video", rate=25),
+                clip.add_stream("mp2", rate=48000),
+            )
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            voice.codec_context.layout = layout
+            for index in range(50):
+                frame = grey_frame(90, (64, 48), "yuv420p")
+                frame.pts = index
+                clip.mux(video.encode(frame))
+                wave = np.full((voice.codec_context.layout.nb_channels, 1920), 8000, np.int16)
+                heard = av.AudioFrame.from_ndarray(wave, "s16p", layout)
+                heard.sample_rate, heard.pts = 48000, index * 1920
+                heard.time_base = Fraction(1, 48000)
+                clip.mux(voice.encode(heard))
+            clip.mux([*video.encode(None), *voice.encode(None)])
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "mono.ts").read_bytes() + (tmp_path / "stereo.ts").read_bytes())
+    copied(joined, tmp_path / "a.avi")
+    with av.open(str(tmp_path / "a.avi")) as clip:
+        wave = np.concatenate([frame.to_ndarray() for frame in clip.decode(audio=0)], axis=1)
+    assert wave.size == pytest.approx(4 * 48000, abs=4000)
+    assert np.mean(np.abs(wave) > 4000) > 0.95

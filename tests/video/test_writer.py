@@ -177,12 +177,8 @@ def test_sound_stays_in_step(tmp_path: Path, ending: str, part: dict) -> None:
     shown = float(times[38 - round(start * 25)])
     if ending == ".avi":
         shown -= 1 / 25  # FFmpeg takes H.264 in avi to be reordered; stored is the true time
-    # avi counts sound in whole packets, of 21 or 24 ms here
-    allowed = 0.013 if ending == ".avi" else 0.002
     for stream in range(2):
-        assert (
-            abs(click_time(target, stream) - click_time(source, stream) - (shown - 1.52)) < allowed
-        )
+        assert abs(click_time(target, stream) - click_time(source, stream) - (shown - 1.52)) < 0.002
     with av.open(str(target)) as clip:
         assert len(clip.streams.audio) == 2
         seconds = clip.duration / 1e6

@@ -98,7 +98,7 @@ CONTAINERS: Final = {
     ".mkv": Container("matroska", "libx264", "aac", "subrip", any_tags=True, attachments=True),
     ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt", any_tags=True),
     ".avi": Container(
-        "avi", "libx264", "libmp3lame", copied=_IN_AVI, chapters=False, states_colour=False
+        "avi", "libx264", "pcm_s16le", copied=_IN_AVI, chapters=False, states_colour=False
     ),
     ".gif": Container("gif", "gif", tags=False, chapters=False),
     ".png": _pictures("png"),

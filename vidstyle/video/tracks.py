@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 import av
-import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
+from av.filter import Graph
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
@@ -30,7 +30,7 @@ from vidstyle.video.timeline import Timeline
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
-_LATE: Final = Fraction(1, 20)  # seconds: less is not heard
+_GAP: Final = 0.02  # seconds: less is a coarse clock's rounding
 # Sound before a part's first moment that goes along unheard: a decoder begins with a fade or, where
 # packets lean on those before (MP3), with silence.
 _RUN_UP: Final = Fraction(1, 20)
@@ -108,13 +108,15 @@ class _Copied:
 
 
 class _Encoded:
-    """`since`: seconds on the source's clock before which sound is cut off, to the sample."""
+    """Sound from time 0 on, to the sample, with silence wherever there is none."""
 
     sheds_run_in = False
 
     def __init__(self, stream: AudioStream) -> None:
         self._stream = stream
-        self.since: Fraction | None = None
+        self._graph = Graph()
+        self._kind: tuple[object, ...] = ()
+        self._end = 0  # of what has been encoded, in samples
 
     def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
         try:
@@ -122,16 +124,53 @@ class _Encoded:
         except av.FFmpegError:
             return []  # a broken packet is a short silence
         packets: list[av.Packet] = []
-        if self.since is not None:
-            frames = [part for frame in frames for part in _later(frame, self.since)]
         for frame in frames:
             if frame.pts is not None and frame.time_base is not None:
                 frame.pts -= round(origin / frame.time_base)
-            packets += self._stream.encode(frame)
+            packets += self._encoded(self._timed(frame))
         return packets
 
     def drain(self) -> list[av.Packet]:
-        return self._stream.encode(None)
+        return [*self._encoded(self._rest()), *self._stream.encode(None)]
+
+    def _timed(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        kind = (frame.sample_rate, frame.format.name, frame.layout.name, frame.time_base)
+        if kind != self._kind:
+            yield from self._rest()
+            self._graph, self._kind = self._build(frame), kind
+        self._graph.push(frame)
+        yield from self._ready()
+
+    def _rest(self) -> Iterator[av.AudioFrame]:
+        if self._kind:
+            self._graph.push(None)
+            yield from self._ready()
+
+    def _ready(self) -> Iterator[av.AudioFrame]:
+        with suppress(av.BlockingIOError, av.EOFError):
+            while True:
+                frame = cast(av.AudioFrame, self._graph.pull())
+                self._end += frame.samples
+                yield frame
+
+    def _build(self, frame: av.AudioFrame) -> Graph:
+        graph = Graph()
+        source = graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=frame.time_base,
+        )
+        made = self._stream.codec_context
+        gaps = f"async=1:min_hard_comp={_GAP}:first_pts={self._end}"
+        timed = graph.add("aresample", f"{made.sample_rate}:{gaps}")
+        kind = f"sample_fmts={made.format.name}:channel_layouts={made.layout.name}"
+        graph.link_nodes(source, timed, graph.add("aformat", kind), graph.add("abuffersink"))
+        graph.configure()
+        return graph
+
+    def _encoded(self, frames: Iterable[av.AudioFrame]) -> list[av.Packet]:
+        return [packet for frame in frames for packet in self._stream.encode(frame)]
 
 
 class _Rewritten:
@@ -165,20 +204,25 @@ class _Rewritten:
 class Tracks:
     """All sound and subtitles of `source`, added to `output`; `pump` keeps them with the pictures.
 
-    A codec the container cannot hold is encoded anew in the container's usual one; a stream that
-    cannot be carried at all is left out, and both are said in `warnings`. Times are seconds on the
-    source's clock. Sound begins where it was asked to: packets before that are marked as unheard,
-    or left out where the container (avi) has no mark; it ends with a whole packet. A subtitle is
-    cut to the part of it that is shown.
+    Sound the container cannot hold is encoded anew as its usual one; a stream that cannot be
+    carried at all is left out, and both are said in `warnings`. Times are seconds on the source's
+    clock. Sound begins where it was asked to: packets before that are marked as unheard; it ends
+    with a whole packet. Avi has no marks and no times for sound, so that only a `whole` avi's is
+    copied there. A subtitle is cut to the part of it that is shown.
     """
 
     def __init__(
-        self, source: Path, output: OutputContainer, container: Container, warnings: list[str]
+        self,
+        source: Path,
+        output: OutputContainer,
+        container: Container,
+        warnings: list[str],
+        whole: bool = True,
     ) -> None:
         self._container = container
         self._output = output
         self._warnings = warnings
-        self._path = source
+        self._path, self._whole = source, whole
         self._source = open_source(source)
         self._tracks: dict[int, _Track] = {}
         self._origin = Fraction(0)
@@ -193,7 +237,6 @@ class Tracks:
         sound = {stream.index for stream in self._source.streams.audio} & set(self._tracks)
         self._awaited = sound or set(self._tracks)
         self._timeline = Timeline()
-        self._begun: set[int] = set()
         self._packets = self._trimmed()
         self._next: av.Packet | None = None
 
@@ -206,9 +249,7 @@ class Tracks:
             except av.FFmpegError:  # without an index, after which it is of no more use
                 self._source = open_source(self._path)
         for index, track in self._tracks.items():
-            if isinstance(track, _Encoded):
-                track.since = since
-            elif isinstance(track, _Copied):
+            if isinstance(track, _Copied):
                 track.sheds_run_in = self._sheds(self._source.streams[index])
         self._settle_headers()
         self._next = next(self._packets, None)
@@ -258,21 +299,10 @@ class Tracks:
         self._source.close()
 
     def _write(self, packet: av.Packet) -> None:
-        self._tell_if_late(packet)
         try:
             self._output.mux(self._tracks[packet.stream_index].convert(packet, self._origin))
         except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):
             self._warn_once("broken packets of sound are left out, as short silences")
-
-    def _tell_if_late(self, packet: av.Packet) -> None:
-        first = packet.stream_index not in self._begun
-        self._begun.add(packet.stream_index)
-        late = _begin(packet) - self._origin
-        if first and late > _LATE and self._container.muxer == "avi":
-            self._warn_once(
-                f"sound begins {float(late):.3f} s too early: avi cannot begin it later than the "
-                "pictures; end the name in .mp4"
-            )
 
     def _warn_once(self, warning: str) -> None:
         if warning not in self._warnings:
@@ -334,20 +364,35 @@ class Tracks:
         if stream.codec_context is None:
             self._warnings.append(f"sound stream {number} is left out: its codec is unknown")
             return
-        name = stream.codec_context.codec.canonical_name
-        copied = self._container.copied
-        if (copied is None or name in copied) and _holds(self._container, stream):
-            copy = self._output.add_stream_from_template(stream)
-            self._tracks[stream.index] = _Copied(copy, stream)
-        else:
-            encoded = self._encoder(stream, number)
+        lacking = self._lacks(stream)
+        if lacking:
+            encoded = self._encoder(stream, number, lacking)
             if encoded is None:
                 return
             copy = encoded
             self._tracks[stream.index] = _Encoded(copy)
+        else:
+            copy = self._output.add_stream_from_template(stream)
+            self._tracks[stream.index] = _Copied(copy, stream)
         self._describe(stream, copy, f"sound stream {number}")
 
-    def _encoder(self, stream: AudioStream, number: int) -> AudioStream | None:
+    def _lacks(self, stream: AudioStream) -> str:
+        """What keeps the container from having this sound as it is; empty if nothing does."""
+        name, container = stream.codec_context.codec.canonical_name, self._container
+        usual = container.copied is None or name in container.copied
+        if not (usual and _holds(container, stream)):
+            return f"cannot hold {name}"
+        if container.muxer == "avi" and not self._counts(stream):
+            return "has no times for packets of sound"
+        return ""
+
+    def _counts(self, stream: AudioStream) -> bool:
+        """Whether its packets follow one another from the result's first moment on."""
+        begin = (stream.start_time or 0) * (stream.time_base or 0)
+        from_start = begin <= (self._source.start_time or 0) * _MICROSECOND
+        return self._whole and from_start and self._source.format.name == "avi"
+
+    def _encoder(self, stream: AudioStream, number: int, reason: str) -> AudioStream | None:
         name, target = stream.codec_context.codec.canonical_name, self._container.sound
         assert target is not None
         given = stream.codec_context.layout.name
@@ -357,10 +402,11 @@ class Tracks:
             rate = _rate(target, stream.codec_context.rate)
             if _can_encode(target, rate, layout):
                 mixed = "" if given.startswith(layout) else ", mixed to stereo"
-                self._warnings.append(
-                    f"sound stream {number} ({name}) is encoded anew as {target}{mixed}: "
-                    f"{self._container.muxer} cannot hold {name}"
-                )
+                if mixed or name != target:
+                    self._warnings.append(
+                        f"sound stream {number} ({name}) is encoded anew as {target}{mixed}: "
+                        f"{self._container.muxer} {reason}"
+                    )
                 made = cast(AudioStream, self._output.add_stream(target, rate=rate))
                 _configure(made.codec_context, layout)
                 return made
@@ -426,21 +472,6 @@ def _stub(stream: AudioStream, packet: av.Packet, seconds: Fraction) -> InputCon
     if stream.codec_context.delay:
         rest = _ANY_CODEC_DELAY.sub(b"\x56\xab", rest, count=1)
     return cast(InputContainer, av.open(io.BytesIO(data[:at] + delay + rest)))
-
-
-def _later(frame: av.AudioFrame, moment: Fraction) -> list[av.AudioFrame]:
-    """What of `frame` is heard at `moment` or after it."""
-    if frame.pts is None or frame.time_base is None:
-        return [frame]
-    early = math.ceil((moment - frame.pts * frame.time_base) * frame.sample_rate)
-    if early <= 0 or early >= frame.samples:
-        return [frame] if early <= 0 else []
-    across = 1 if frame.format.is_planar else frame.layout.nb_channels
-    samples: Any = np.ascontiguousarray(frame.to_ndarray()[:, early * across :])
-    part = av.AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
-    part.sample_rate, part.time_base = frame.sample_rate, frame.time_base
-    part.pts = frame.pts + round(Fraction(early, frame.sample_rate) / frame.time_base)
-    return [part]
 
 
 def _is_text(stream: SubtitleStream) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -243,8 +244,9 @@ class ClipWriter:
         self._tracks: Tracks | None = None
         pictures_only = self._plan.container.sound is None or self.info.first_number is not None
         if self._clip is not None and not pictures_only:
+            whole = self._clip.start == 0
             self._tracks = Tracks(
-                self.info.path, self._container, self._plan.container, self.warnings
+                self.info.path, self._container, self._plan.container, self.warnings, whole
             )
         self._label()
 
@@ -366,6 +368,9 @@ class ClipWriter:
         if self._plan.container.numbered:
             self._last_pts = self._number(seconds) - 1
             self._origin = seconds - self._number(seconds) * self._time_base
+        elif self._snaps is not None:  # from the first picture, whose time is then exact
+            late = seconds - self._origin
+            self._origin = seconds - math.ceil(late / self._snaps) * self._snaps
         end = self._clip.end if self._clip is not None else None
         until = None if end is None else first + exact_seconds(end)
         self._label_part(seconds, self._origin if whole else seconds, until)
