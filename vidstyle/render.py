@@ -319,7 +319,9 @@ def stylize_clip(
         on_event(Started(reader.info, ready.styler.compute, reader.expected_frames))
         with (
             _held(ready, on_event),
-            ClipWriter(target, reader.info, settings.output, ready.part) as writer,
+            ClipWriter(
+                target, reader.info, settings.output, ready.part, 1 - ready.look.strength
+            ) as writer,
         ):
             writer.comment = _comment(paintings, ready.styler)
             if stored is not None:
@@ -602,7 +604,7 @@ def _pass_frames(
     tally = _Tally(WarpError(flow) if flow else None)
 
     def take(shot: int, source: Frame, result: Frame) -> None:
-        writer.write(result, source, 1 - look.strength)
+        writer.write(result, source)
         tally.count(shot, result)
         if beside:
             tally.judge(shot, source, result)

@@ -13,7 +13,6 @@ from vidstyle.settings import OutputSettings
 from vidstyle.video import ClipReader, ClipWriter, probe
 from vidstyle.video.colour import settle_tags
 from vidstyle.video.convert import FrameToRgb, RgbToFrame
-from vidstyle.video.geometry import Orientation
 from vidstyle.video.planes import PixelLayout, make_frame, read_planes, writable_layout
 
 BT709 = ColourTags(1, 1, 1, False)
@@ -221,16 +220,28 @@ def test_where_a_source_has_its_colour_samples(
 
 
 @pytest.mark.parametrize("place", ["left", "center", "topleft"])
-@pytest.mark.parametrize("kept", [0.25, 0.5])
-def test_a_kept_share_leaves_colours_where_the_source_has_them(place: str, kept: float) -> None:
-    """Half a pixel aside the painted share would move the edge, and its own picture would do."""
+@pytest.mark.parametrize(("kept", "codec"), [(0.5, "libx264"), (1.0, "libx264"), (1.0, "libx265")])
+def test_a_kept_share_has_its_colours_where_players_look(
+    tmp_path: Path, place: str, kept: float, codec: str
+) -> None:
+    """What is all source has its own samples, and says where they lie; a blend has them left."""
     levels = np.full((24, 32), 110, np.uint8)
     levels[:, 16:] = 146
-    source = make_frame([np.full((48, 64), 126, np.uint8), levels, levels], "yuv420p")
-    image = FrameToRgb(BT709, 64, 48, place)(source)[0]
-    convert = RgbToFrame(BT709, PixelLayout("yuv420p"), kept_place=place)
-    rest = convert.rest(source, Orientation(), image, None)
-    assert rest is not None
-    made = convert(image, None, [kept * more for more in rest])
-    found = _middle(read_planes(made)[2][10].astype(float))
-    assert found == pytest.approx(15.5, abs=0.02)
+    planes = [np.full((48, 64), 126, np.uint8), levels, levels]
+    with av.open(str(tmp_path / "s.mp4"), "w") as clip:
+        options = {"qp": "0", "chroma_sample_location": place}
+        video = clip.add_stream("libx264", rate=25, options=options)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        clip.mux([*video.encode(make_frame(planes, "yuv420p")), *video.encode(None)])
+    settings = OutputSettings(codec=codec, crf=0)
+    with (
+        ClipReader(tmp_path / "s.mp4") as reader,
+        ClipWriter(tmp_path / "a.mp4", reader.info, settings, kept=kept) as writer,
+    ):
+        for before in reader:
+            writer.write(before, before)
+    with ClipReader(tmp_path / "a.mp4") as reader:
+        (after,) = reader
+    assert reader.info.chroma_place == (place if kept == 1 else "left")
+    edges = [_middle(frame.image[20, :, 0]) for frame in (before, after)]
+    assert edges[1] == pytest.approx(edges[0], abs=0.1)

@@ -533,8 +533,8 @@ def test_half_precision_is_read_as_what_it_is(tmp_path: Path) -> None:
         assert (reader.info.pix_fmt, reader.info.bit_depth) == ("gbrapf16le", 32)
         np.testing.assert_allclose(picture.image[10, 10], (0, 0.5, 1), atol=1e-3)
         np.testing.assert_allclose(picture.alpha[10, 10], 0.5, atol=1e-3)
-        with ClipWriter(tmp_path / "o.%d.exr", reader.info, None, part) as writer:
-            writer.write(picture, picture, 1.0)
+        with ClipWriter(tmp_path / "o.%d.exr", reader.info, None, part, kept=1.0) as writer:
+            writer.write(picture, picture)
     with av.open(str(tmp_path / "o.1.exr")) as clip:
         light = [np.frombuffer(plane, np.float32)[0] for plane in next(clip.decode()).planes]
     np.testing.assert_allclose(light, (0.214041, 4.0, 0.0, 0.5), rtol=1e-3)

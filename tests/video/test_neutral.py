@@ -64,10 +64,10 @@ def neutral(
     """A render at strength 0, without its network."""
     with (
         ClipReader(source, ClipSettings(**part)) as reader,
-        ClipWriter(target, reader.info, settings) as writer,
+        ClipWriter(target, reader.info, settings, kept=1.0) as writer,
     ):
         for frame in reader:
-            writer.write(frame, frame, 1.0)
+            writer.write(frame, frame)
     return writer
 
 

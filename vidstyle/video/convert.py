@@ -91,8 +91,7 @@ class RgbToFrame:
     """R'G'B' over black, with alpha or none, as `FrameToRgb` gives them → a frame in `layout`.
 
     With `dither` levels are rounded up or down by a fixed pattern, so that a ramp keeps its mean
-    and shows no bands; else to the nearest. Colour samples lie at `place`; at `kept_place`, where
-    the source has them, if they are added to what is kept of the source's own.
+    and shows no bands; else to the nearest. Colour samples lie at `place`.
     """
 
     def __init__(
@@ -101,10 +100,9 @@ class RgbToFrame:
         layout: PixelLayout,
         dither: bool = False,
         place: str = LEFT,
-        kept_place: str = LEFT,
     ) -> None:
         self._tags, self._layout, self._dither = tags, layout, dither
-        self._mark, self._mark_kept = Marker(place), Marker(kept_place)
+        self._mark = Marker(place)
         self._reformatter = VideoReformatter()
         self._planar = PixelLayout(layout.planar)
 
@@ -115,7 +113,7 @@ class RgbToFrame:
         rest: list[np.ndarray] | None = None,
     ) -> av.VideoFrame:
         """`rest` is added, plane by plane, before rounding."""
-        planes = self._levels(image, alpha, kept=rest is not None)
+        planes = self._levels(image, alpha)
         if rest is not None:
             planes = [levels + more for levels, more in zip(planes, rest, strict=True)]
         frame = make_frame([self._rounded(levels) for levels in planes], self._planar.name)
@@ -147,23 +145,23 @@ class RgbToFrame:
         samples = [turn.upright(plane[..., None])[..., 0] for plane in read_planes(planar)]
         return [
             theirs[: ours.shape[0], : ours.shape[1]] - ours
-            for ours, theirs in zip(self._levels(image, alpha, kept=True), samples, strict=True)
+            for ours, theirs in zip(self._levels(image, alpha), samples, strict=True)
         ]
 
-    def _levels(self, image: np.ndarray, alpha: np.ndarray | None, kept: bool) -> list[np.ndarray]:
+    def _levels(self, image: np.ndarray, alpha: np.ndarray | None) -> list[np.ndarray]:
         """(h, w) float32 a plane, not yet rounded."""
         image = np.clip(image, 0, 1)
         if not self._planar.has_alpha:
-            return self._colours(image, kept)
+            return self._colours(image)
         cover = np.ones_like(image[..., :1]) if alpha is None else alpha
         if not self._planar.is_float:
             # Over black is multiplied by alpha; files hold the colour that was multiplied.
             image = np.clip(
                 np.divide(image, cover, where=cover > 0, out=np.zeros_like(image)), 0, 1
             )
-        return [*self._colours(image, kept), cover[..., 0] * np.float32(self._planar.top)]
+        return [*self._colours(image), cover[..., 0] * np.float32(self._planar.top)]
 
-    def _colours(self, image: np.ndarray, kept: bool) -> list[np.ndarray]:
+    def _colours(self, image: np.ndarray) -> list[np.ndarray]:
         layout = self._planar
         if layout.is_float:
             image = from_srgb_curve(image).astype(np.float32)
@@ -174,14 +172,13 @@ class RgbToFrame:
         luma, *chroma = np.moveaxis(image @ affine + offset.astype(np.float32), -1, 0)
         if layout.is_grey:
             return [luma]
-        return [luma, *(chroma if layout.whole else self._thinned(chroma, kept))]
+        return [luma, *(chroma if layout.whole else self._thinned(chroma))]
 
-    def _thinned(self, chroma: list[np.ndarray], kept: bool) -> list[np.ndarray]:
+    def _thinned(self, chroma: list[np.ndarray]) -> list[np.ndarray]:
         """Full-size chroma levels → the layout's, fewer, one for each of its chroma samples."""
         scale = np.float32(2.0 ** (_DEEP - self._planar.depth))
         whole = [np.clip(np.rint(levels * scale), 0, 2**_DEEP - 1) for levels in chroma]
-        mark = self._mark_kept if kept else self._mark
-        frame = mark(make_frame([np.zeros_like(whole[0]), *whole], "yuv444p16le"))
+        frame = self._mark(make_frame([np.zeros_like(whole[0]), *whole], "yuv444p16le"))
         layout = f"{self._planar.name.replace('yuva', 'yuv').split('p')[0]}p16le"
         thin = read_planes(resample(self._reformatter, frame, layout))[1:]
         return [levels.astype(np.float32) / scale for levels in thin]

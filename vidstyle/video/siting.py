@@ -80,7 +80,7 @@ def place_read(frame: av.VideoFrame, codec: str, container: str) -> str | None:
 
 
 def place_written(codec: str) -> str:
-    """Where players look, as no encoder is told to write another place."""
+    """Where players look unless the file says otherwise."""
     return CENTRE if codec in _CENTRED else LEFT
 
 

@@ -63,6 +63,8 @@ class ClipWriter:
       elsewhere they stay upright.
 
     - `clip.threads` are the encoder's: another number gives other bytes.
+    - `kept` is the share of each frame that is its source, unpainted. Of what is not painted at all
+      colour samples stay where the source has them (chroma siting), and the file says so.
 
     `warnings` collects, one line each, what the result could not take over from the source.
     `comment`, set before the first frame, goes to the result's tags, after the source's own, or
@@ -77,11 +79,12 @@ class ClipWriter:
         info: ClipInfo,
         settings: OutputSettings | None = None,
         clip: ClipSettings | None = None,
+        kept: float = 0.0,
     ) -> None:
         self.path = Path(path)
         self.info = info
         self.warnings: list[str] = []
-        self._clip = clip
+        self._clip, self._kept = clip, kept
         self.comment = ""
         self._labels = Labels.of(info.path)
         settings = settings or OutputSettings()
@@ -90,10 +93,9 @@ class ClipWriter:
         self._time_base = info.time_base if self._snaps is None else self._snaps
         layout = self._plan.layout
         self._colour = self._output_tags()
-        place = place_written(self._plan.codec)
-        self._convert = RgbToFrame(
-            self._colour, layout, layout.depth < info.bit_depth, place, info.chroma_place or place
-        )
+        self._place = self._siting()
+        dither = layout.depth < info.bit_depth
+        self._convert = RgbToFrame(self._colour, layout, dither, self._place)
         self._palette = Palette() if layout.name == "pal8" else None
         partial = PartialSequence if self._plan.container.numbered else PartialFile
         self._partial = partial(self.path, settings.overwrite)
@@ -119,11 +121,12 @@ class ClipWriter:
         else:
             self._finish()
 
-    def write(self, frame: Frame, source: Frame | None = None, kept: float = 0.0) -> None:
-        """Encode a frame. `kept` is the share of it that is `source`, unpainted.
+    def write(self, frame: Frame, source: Frame | None = None) -> None:
+        """Encode a frame.
 
-        That share has the samples of `source.coded` to the last bit, not what is left of them
-        after R'G'B', where the result's pixel format is the source's and nothing was scaled.
+        What is kept of `source` has the samples of `source.coded` to the last bit, not what is left
+        of them after R'G'B', where the result has them too: the same pixel format, in the same
+        places, nothing scaled.
         """
         if frame.image.shape != (self.info.height, self.info.width, 3):
             raise ValueError(
@@ -134,25 +137,27 @@ class ClipWriter:
             seconds = frame.pts * frame.time_base
             if self._origin is None:
                 self._start(seconds)
-            rest = self._rest(source, kept) if source is not None and kept else None
+            rest = self._rest(source) if source is not None and self._kept else None
             picture = self._convert(self._placed(frame.image), self._alpha(frame), rest)
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
             if self._palette is not None:
                 picture = self._palette(picture)
             self._mux(self._stream.encode(picture))
 
-    def _rest(self, source: Frame, kept: float) -> list[np.ndarray] | None:
-        """`kept` times what the source's samples have beyond its R'G'B', plane by plane."""
+    def _rest(self, source: Frame) -> list[np.ndarray] | None:
+        """The kept share of what the source's samples have beyond its R'G'B', plane by plane."""
         coded, theirs, ours = source.coded, self.info.colour, self._colour
         if (theirs.matrix, theirs.full_range) != (ours.matrix, ours.full_range):
             return None  # their levels mean another colour here
+        if self.info.chroma_place not in (None, self._place):
+            return None
         given = Orientation(self.info.rotation_degrees, self.info.mirrored)
         if coded is None or (coded.height, coded.width) != given.coded(source.image).shape[:2]:
             return None  # it was scaled
         turn = Orientation() if self._orientation == given else given
         image, alpha = self._placed(source.image), self._alpha(source)
         rest = self._convert.rest(coded, turn, image, alpha)
-        return None if rest is None else [kept * levels for levels in rest]
+        return None if rest is None else [self._kept * levels for levels in rest]
 
     def _alpha(self, frame: Frame) -> np.ndarray | None:
         if frame.alpha is None:
@@ -206,6 +211,11 @@ class ClipWriter:
             matrix=encoder.matrix or tags.matrix,
             full_range=tags.full_range and encoder.states_range,
         )
+
+    def _siting(self) -> str:
+        """Where colour samples lie: painted ones where players look that do not ask."""
+        usual = place_written(self._plan.codec)
+        return (self.info.chroma_place or usual) if self._kept == 1 else usual
 
     @property
     def _says_colour(self) -> bool:
@@ -309,10 +319,11 @@ class ClipWriter:
 
     def _add_stream(self) -> VideoStream:
         quiet_libraries()
-        plan, info = self._plan, self.info
+        plan, info, options = self._plan, self.info, self._plan.options
+        if self._place != place_written(plan.codec):
+            options["chroma_sample_location"] = self._place
         stream = cast(
-            VideoStream,
-            self._container.add_stream(plan.codec, rate=info.rate, options=plan.options),
+            VideoStream, self._container.add_stream(plan.codec, rate=info.rate, options=options)
         )
         context = stream.codec_context
         context.width, context.height = self._coded_size()
