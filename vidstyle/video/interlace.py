@@ -65,5 +65,6 @@ class Deinterlacer:
             # The filter counts in half ticks, for the second field.
             assert frame.pts is not None and frame.time_base is not None
             frame.pts = int(frame.pts * frame.time_base / self._time_base)
+            frame.duration = int(frame.duration * frame.time_base / self._time_base)
             frame.time_base = self._time_base
             yield frame

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Final, Self, cast
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -140,6 +140,7 @@ class ClipWriter:
             rest = self._rest(source) if source is not None and self._kept else None
             picture = self._convert(self._placed(frame.image), self._alpha(frame), rest)
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
+            picture.duration = self._length(frame)
             if self._palette is not None:
                 picture = self._palette(picture)
             self._mux(self._stream.encode(picture))
@@ -331,6 +332,7 @@ class ClipWriter:
         # Each number of threads has its own bytes.
         context.thread_count = self._clip.threads if self._clip else 0
         context.time_base = self._time_base
+        context.flags |= Flags.frame_duration
         aspect = 1 / info.sample_aspect if self._orientation.swaps_sides else info.sample_aspect
         context.sample_aspect_ratio = aspect
         if aspect != 1 and not (plan.container.exact_times or plan.encoder.states_aspect):
@@ -379,9 +381,8 @@ class ClipWriter:
         if self._plan.container.numbered:
             self._last_pts = self._number(seconds) - 1
             self._origin = seconds - self._number(seconds) * self._time_base
-        elif self._snaps is not None:  # from the first picture, whose time is then exact
-            late = seconds - self._origin
-            self._origin = seconds - math.ceil(late / self._snaps) * self._snaps
+        elif self._snaps is not None:  # the first picture's time is then exact, as sound's is
+            self._origin = seconds - (seconds - self._origin) // self._snaps * self._snaps
         end = self._clip.end if self._clip is not None else None
         until = None if end is None else first + exact_seconds(end)
         self._label_part(seconds, self._origin if whole else seconds, until)
@@ -418,6 +419,11 @@ class ClipWriter:
         self._moved = max(self._moved, abs(pts - ticks) * self._time_base)
         self._last_pts = pts
         return pts
+
+    def _length(self, frame: Frame) -> int:
+        """For the last one, as each other ends where the next begins."""
+        given = 0 if frame.coded is None else frame.coded.duration * frame.time_base
+        return round((given or 1 / self.info.rate) / self._time_base)
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
