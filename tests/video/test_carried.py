@@ -265,6 +265,28 @@ def test_names_of_streams_and_attachments_are_carried(tmp_path: Path) -> None:
         assert (found.name, found.mimetype, found.data) == font
 
 
+def test_marks_without_a_place_are_said(tmp_path: Path) -> None:
+    given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))
+    with av.open(str(given)) as clip, av.open(str(tmp_path / "s.mkv"), "w") as target:
+        copies = [target.add_stream_from_template(stream) for stream in clip.streams]
+        copies[2].disposition = Disposition.forced | Disposition.hearing_impaired
+        for packet in clip.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                target.mux(packet)
+    lost = {".mkv": [], ".mp4": [], ".webm": ["hearing impaired"]}
+    lost[".mov"] = lost[".avi"] = ["forced", "hearing impaired"]
+    for ending, marks in lost.items():
+        said = carried(tmp_path / "s.mkv", tmp_path / f"a{ending}").warnings
+        named = ", ".join(f"mark “{mark}”" for mark in marks)
+        muxer = ending[1:].replace("mkv", "matroska")
+        expected = [f"sound stream 2 loses its {named}: {muxer} cannot say it"] if marks else []
+        assert [warning for warning in said if "mark" in warning] == expected
+        with av.open(str(tmp_path / f"a{ending}")) as clip:
+            kept = Disposition.forced & clip.streams.audio[1].disposition
+        assert bool(kept) == ("forced" not in marks)
+
+
 def test_tags_and_settings_are_written(tmp_path: Path) -> None:
     path = labelled(tmp_path / "s.mp4", None)
     for ending in (".mp4", ".mov", ".mkv", ".webm", ".avi"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import av
+from av.stream import Disposition
 
 from vidstyle.errors import SettingsError
 from vidstyle.frame import ClipInfo
@@ -20,6 +21,8 @@ from vidstyle.video.planes import PixelLayout, writable_layout
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.target import check_sequence_target, check_target
 
+_NO_MARKS: Final = Disposition(0)
+
 
 @dataclass(frozen=True)
 class Container:
@@ -28,8 +31,9 @@ class Container:
     `exact_times`: keeps any time base, rotations and edits. `copied`: the sound codecs that
     players expect in it; `None` means all that the muxer takes. `tags`: says more of itself than
     its streams do, `any_tags` under any name, `chapters` also where they begin, `attachments` files
-    of any kind. `numbered`: a file a frame. `states_colour`: says so of streams that do not
-    themselves. `refused`: codecs that it lists, yet does not take.
+    of any kind, `marks` what a stream is for, apart from being the usual one. `numbered`: a file a
+    frame. `states_colour`: says so of streams that do not themselves. `refused`: codecs that it
+    lists, yet does not take.
     """
 
     muxer: str
@@ -42,6 +46,7 @@ class Container:
     any_tags: bool = False
     chapters: bool = True
     attachments: bool = False
+    marks: Disposition = _NO_MARKS
     numbered: bool = False
     states_colour: bool = True
     refused: frozenset[str] = frozenset()
@@ -84,9 +89,25 @@ def _pictures(codec: str) -> Container:
 # The muxer takes Vorbis and PCM in mp4 as well, but hardly any player does.
 _IN_MP4: Final = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 _IN_AVI: Final = frozenset({"mp3", "mp2", "ac3", "aac", "pcm_s16le", "pcm_u8"})
+_USUAL_MARKS: Final = (
+    Disposition.dub
+    | Disposition.comment
+    | Disposition.forced
+    | Disposition.hearing_impaired
+    | Disposition.visual_impaired
+)
+_MP4: Final = Container(
+    "mp4",
+    "libx264",
+    "aac",
+    "mov_text",
+    exact_times=True,
+    copied=_IN_MP4,
+    marks=_USUAL_MARKS | Disposition.captions | Disposition.descriptions,
+)
 CONTAINERS: Final = {
-    ".mp4": Container("mp4", "libx264", "aac", "mov_text", exact_times=True, copied=_IN_MP4),
-    ".m4v": Container("mp4", "libx264", "aac", "mov_text", exact_times=True, copied=_IN_MP4),
+    ".mp4": _MP4,
+    ".m4v": _MP4,
     ".mov": Container(
         "mov",
         "libx264",
@@ -95,8 +116,18 @@ CONTAINERS: Final = {
         exact_times=True,
         refused=frozenset({"av1", "vp8", "vp9"}),
     ),
-    ".mkv": Container("matroska", "libx264", "aac", "subrip", any_tags=True, attachments=True),
-    ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt", any_tags=True),
+    ".mkv": Container(
+        "matroska",
+        "libx264",
+        "aac",
+        "subrip",
+        any_tags=True,
+        attachments=True,
+        marks=_USUAL_MARKS | Disposition.original,
+    ),
+    ".webm": Container(
+        "webm", "libvpx-vp9", "libopus", "webvtt", any_tags=True, marks=Disposition.forced
+    ),
     ".avi": Container(
         "avi", "libx264", "pcm_s16le", copied=_IN_AVI, chapters=False, states_colour=False
     ),

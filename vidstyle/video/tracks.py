@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
@@ -443,7 +443,10 @@ class Tracks:
         tags, container = stream_tags(stream), self._container
         copy.metadata.update(tags)
         copy.disposition = stream.disposition
-        if not container.any_tags and (lost := lost_stream_tags(tags, container.muxer)):
+        lost = [] if container.any_tags else lost_stream_tags(tags, container.muxer)
+        unsaid = stream.disposition & ~container.marks & ~Disposition.default
+        lost += [f"mark “{mark.name}”".replace("_", " ") for mark in unsaid]
+        if lost:
             named = ", ".join(lost)
             self._warnings.append(f"{what} loses its {named}: {container.muxer} cannot say it")
 
