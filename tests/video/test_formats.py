@@ -282,6 +282,28 @@ def test_a_sequence_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
         probe(path)
 
 
+def test_an_empty_picture_does_not_end_a_sequence(tmp_path: Path) -> None:
+    """For FFmpeg it does, without a word."""
+    path = sequence(tmp_path, [1, 2, 3, 4])
+    (tmp_path / "shot.0003.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"shot\.0003\.png: is empty"):
+        probe(path, ClipSettings(fps=Fraction(24)))
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("RGB", "jpg"), ("L", "png"), ("L", "tif")])
+def test_pictures_of_a_sequence_are_srgb(tmp_path: Path, mode: str, ending: str) -> None:
+    """Not of the primaries that old video of the same matrix has."""
+    from PIL import Image
+
+    for number in (1, 2):
+        Image.new(mode, (64, 48), 90 if mode == "L" else (200, 90, 30)).save(
+            tmp_path / f"s.{number}.{ending}"
+        )
+    colour = probe(tmp_path / f"s.%d.{ending}", ClipSettings(fps=Fraction(24))).colour
+    assert colour.primaries == 1
+    assert colour.transfer in (13, 4)  # TIFF's decoder says gamma 2.2
+
+
 def test_a_sequence_is_not_overwritten_unasked(tmp_path: Path) -> None:
     source = sequence(tmp_path, [1, 2])
     target = sequence(tmp_path, [2, 3], "o.%04d.png")

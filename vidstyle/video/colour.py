@@ -6,6 +6,7 @@ light (float formats, as EXR holds) is brought to the sRGB curve, and back where
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -68,6 +69,15 @@ def settle_tags(tags: ColourTags, width: int, height: int) -> ColourTags:
     )
 
 
+def as_picture(tags: ColourTags) -> ColourTags:
+    """What a still's headers leave open is sRGB, also of grey and of JPEG's Y'CbCr."""
+    return replace(
+        tags,
+        primaries=1 if tags.primaries in _OPEN else tags.primaries,
+        transfer=SRGB if tags.transfer in _OPEN else tags.transfer,
+    )
+
+
 def settle_rgb_tags(tags: ColourTags, linear: bool) -> ColourTags:
     """The same for R'G'B': sRGB if the headers say nothing, and where `linear` light is converted.
 
@@ -75,12 +85,8 @@ def settle_rgb_tags(tags: ColourTags, linear: bool) -> ColourTags:
     """
     if not linear:
         _check_curve(tags.transfer)
-    return ColourTags(
-        RGB,
-        1 if tags.primaries in _OPEN else tags.primaries,
-        SRGB if linear or tags.transfer in _OPEN else tags.transfer,
-        full_range=True,
-    )
+    given = as_picture(tags)
+    return replace(given, matrix=RGB, transfer=SRGB if linear else given.transfer, full_range=True)
 
 
 def _check_curve(transfer: int) -> None:

@@ -25,7 +25,7 @@ from vidstyle.disk import check_regular
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
-from vidstyle.video.colour import settle_rgb_tags, settle_tags
+from vidstyle.video.colour import as_picture, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
 from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
@@ -82,6 +82,8 @@ def _open_sequence(sequence: ImageSequence, rate: Fraction | None) -> InputConta
         raise InputError(f"{path}: pictures have no frame rate; give one, such as --fps 24")
     for number in numbers:
         check_regular(sequence.file(number), "a picture")
+        if sequence.file(number).stat().st_size == 0:  # for FFmpeg the sequence would end there
+            raise InputError(f"{sequence.file(number)}: is empty; copy a neighbour in its place")
     options = {"framerate": str(rate), "start_number": str(first)}
     try:
         return av.open(url(sequence.pattern), format="image2", options=options)
@@ -432,6 +434,8 @@ class ClipReader:
             codec = self._stream.codec_context.codec
             full_range = codec.intra_only or (codec.lossless and not codec.lossy)
         tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
+        if self.settings.fps is not None:
+            tags = as_picture(tags)
         try:
             if layout.is_rgb or layout.is_float:
                 return settle_rgb_tags(tags, linear=layout.is_float)
