@@ -25,7 +25,6 @@ from tests.video.made_clips import (
 from vidstyle.errors import InputError
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, ClipWriter, probe
-from vidstyle.video.timeline import Timeline
 
 
 def loud_moments(path: Path) -> list[float]:
@@ -39,14 +38,6 @@ def loud_moments(path: Path) -> list[float]:
             if loud.size and (not found or moment > found[-1] + 0.1):
                 found.append(moment)
     return found
-
-
-def test_moments_go_on_where_the_clock_starts_over() -> None:
-    line = Timeline()
-    given = [(0, 0), (1, 0), (0, 2), (1, 2), (0, 0), (1, 0.125), (0, 2), (0, 1), (1, 2)]
-    placed = [float(line.place(stream, Fraction(at), Fraction(2))) for stream, at in given]
-    # The other stream is moved along with the first. A second back is disorder, and stays.
-    assert placed == [0, 0, 2, 2, 4, 4.125, 6, 5, 6]
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])

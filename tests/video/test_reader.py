@@ -159,6 +159,22 @@ def test_colours_are_decoded_by_the_tags(tmp_path: Path, pix_fmt: str, tags: tup
     np.testing.assert_allclose(only.image[20, 20], expected, atol=0.002)
 
 
+def test_sound_may_come_first(tmp_path: Path) -> None:
+    """Pictures that the decoder still holds at the end come as well, and nothing is broken."""
+    path = make_clip(tmp_path / "a.mp4", 25, sound=("aac",))
+    with av.open(str(path)) as clip, av.open(str(tmp_path / "b.mp4"), "w") as target:
+        streams = [clip.streams.audio[0], clip.streams.video[0]]
+        copies = {stream.index: target.add_stream_from_template(stream) for stream in streams}
+        for packet in clip.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                target.mux(packet)
+    for name in ("a.mp4", "b.mp4"):
+        with ClipReader(tmp_path / name) as reader:
+            assert len(list(reader)) == 25
+        assert (reader.corrupt_packets, reader.warnings) == (0, [])
+
+
 def test_a_change_of_size_is_said(tmp_path: Path) -> None:
     small = make_clip(tmp_path / "a.ts", 5)
     large = make_clip(tmp_path / "b.ts", 5, size=(96, 64), pix_fmt="yuv444p")

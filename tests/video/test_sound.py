@@ -182,3 +182,64 @@ def test_sound_of_one_channel_stays_so(tmp_path: Path) -> None:
     )
     with av.open(str(tmp_path / "a.mp4")) as clip:
         assert clip.streams.audio[0].codec_context.layout.name == "mono"
+
+
+def later(source: Path, target: Path, seconds: int) -> Path:
+    """The same recording with a clock that is ahead."""
+    with (
+        av.open(str(source)) as clip,
+        av.open(str(target), "w", container_options={"mpegts_copyts": "1"}) as made,
+    ):
+        copies = [made.add_stream_from_template(stream) for stream in clip.streams]
+        for packet in clip.demux():
+            if packet.size:
+                ticks = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+                packet.stream = copies[packet.stream_index]
+                made.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp2"])  # mp2 is encoded anew in mp4
+def test_sound_stays_with_the_pictures_of_joined_recordings(tmp_path: Path, codec: str) -> None:
+    """Whether the clock starts over or jumps on; each joint cost up to a packet before."""
+    one = flashing(tmp_path / f"{codec}.ts", codec)
+    other = later(one, tmp_path / "later.ts", 3600)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(path.read_bytes() for path in (one, one, other, one, one)))
+    for part, count in (({}, 5), ({"start": 3.5, "end": 7.9}, 2)):
+        target = tmp_path / f"a{count}.mp4"
+        carried(joined, target, **part)
+        with av.open(str(target)) as clip:
+            levels = [
+                (float(frame.pts * frame.time_base), frame.to_ndarray(format="gray").mean())
+                for frame in clip.decode(video=0)
+            ]
+        with av.open(str(target)) as clip:
+            heard = [
+                float(frame.pts * frame.time_base) + np.flatnonzero(_mono(frame) > 0.5)[0] / RATE
+                for frame in clip.decode(audio=0)
+                if _mono(frame).max() > 0.5
+            ]
+        flashes = [time for time, level in levels if level > 150]
+        clicks = [time for before, time in pairwise([-1.0, *heard]) if time > before + 0.1]
+        assert len(flashes) == len(clicks) == count
+        np.testing.assert_allclose(clicks, flashes, atol=0.021)
+        steps = np.diff([time for time, _ in levels])
+        np.testing.assert_allclose(steps, 0.04, atol=0.001)
+
+
+def test_a_gap_in_a_recording_stays_one(tmp_path: Path) -> None:
+    """In which sound goes on: no new recording begins there, though the pictures' times jump."""
+    path = flashing(tmp_path / "aac.ts", "aac", seconds=16)
+    with av.open(str(path)) as clip, av.open(str(tmp_path / "s.ts"), "w") as made:
+        copies = [made.add_stream_from_template(stream) for stream in clip.streams]
+        for packet in clip.demux():
+            seconds = (packet.pts or 0) * packet.time_base
+            lost = packet.stream.type == "video" and 3 < seconds < 14.5
+            if packet.size and not lost:
+                packet.stream = copies[packet.stream_index]
+                made.mux(packet)
+    carried(tmp_path / "s.ts", tmp_path / "a.mp4")
+    with av.open(str(tmp_path / "a.mp4")) as clip:
+        assert clip.duration / 1e6 == pytest.approx(16, abs=0.1)

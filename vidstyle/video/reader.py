@@ -33,7 +33,7 @@ from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.siting import LEFT, place_read
 from vidstyle.video.source import moving_pictures, open_source, url
-from vidstyle.video.timeline import Timeline
+from vidstyle.video.timeline import Timeline, may_start_over
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
@@ -143,24 +143,19 @@ class _Picture(NamedTuple):
 class _Clock:
     """Gives every frame a pts later than the one before, in the stream's time base."""
 
-    def __init__(self, due: int | None, step: int, time_base: Fraction) -> None:
+    def __init__(self, due: int | None, step: int) -> None:
         self._due = due
         self._step = step
-        self._time_base = time_base
-        self._timeline = Timeline()
         self._last: int | None = None
 
     def time_of(self, frame: av.VideoFrame) -> int | None:
         pts = self._due if frame.pts is None else frame.pts
         if pts is None:
             return None
-        length = frame.duration or self._step
-        begin = self._timeline.place(0, pts * self._time_base, length * self._time_base)
-        pts = round(begin / self._time_base)
         if self._last is not None and pts <= self._last:
             pts = self._last + 1  # the least that keeps the frames in order and later times true
         self._last = pts
-        self._due = pts + length
+        self._due = pts + (frame.duration or self._step)
         return pts
 
 
@@ -303,6 +298,8 @@ class ClipReader:
 
     def _sought(self, target: int) -> Iterator[_Picture] | None:
         """Pictures from `target` on, a pts, or from before; none where the file cannot seek."""
+        if may_start_over(self._container):
+            return None
         with suppress(av.FFmpegError):
             self._container.seek(target, stream=self._stream)
             self._decoder.flush_buffers()
@@ -340,9 +337,12 @@ class ClipReader:
         self._one_time = in_avi and self._decoder.codec.canonical_name in ("h264", "hevc")
 
     def _packets(self) -> Iterator[av.Packet | None]:
+        timeline, streams = Timeline(self._container, self._stream), self._container.streams
         for _ in range(_READ_TRIES):
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in timeline.moved(self._container.demux(self._stream, *streams.audio)):
+                    if packet.stream is not self._stream:  # a last, empty one says index 0
+                        continue
                     if self._one_time:
                         packet.pts = packet.dts
                     yield packet
@@ -371,7 +371,7 @@ class ClipReader:
     def _timed(self, from_start: bool) -> Iterator[av.VideoFrame]:
         step = max(1, round(1 / (_rate(self._stream) * self._time_base)))
         due, packets = _first_time(self._packets(), step)
-        clock = _Clock(due if from_start else None, step, self._time_base)
+        clock = _Clock(due if from_start else None, step)
         decoded = (frame for packet in packets for frame in self._decode_packet(packet))
         for frame in _sorted_times(decoded) if self._one_time else decoded:
             pts = clock.time_of(frame)

@@ -2,25 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
+
+import av
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Stream
 
 _STARTS_OVER: Final = Fraction(1)  # seconds back; less is disorder
+_JUMPS: Final = Fraction(10)  # seconds on, in files whose clock may; FFmpeg's own measure
+_MAY_START_OVER: Final = cast(int, Flags.ts_discont.value)
+_HELD: Final = 500  # packets that may lie in a file before the picture they belong to
+
+
+def may_start_over(container: InputContainer) -> bool:
+    """Whether its kind of file may simply be joined (transport streams, VOB); seeks go astray."""
+    return bool(container.format.flags & _MAY_START_OVER)
 
 
 class Timeline:
-    """Moments in seconds that go on where the file's jump back, for streams read together."""
+    """Packets whose times go on where the file's jump, for all streams alike.
 
-    def __init__(self) -> None:
-        self._last: dict[int, tuple[Fraction, Fraction]] = {}
-        self._shift = Fraction(0)
+    The pictures' packets tell when a new recording begins: its first follows their last. What else
+    has jumped waits for that, so that sound and pictures stay together at every joint.
+    """
 
-    def place(self, stream: int, begin: Fraction, length: Fraction) -> Fraction:
-        """When the next piece of `stream` begins, which the file says begins at `begin`."""
-        begin += self._shift
-        before, end = self._last.get(stream, (begin, begin))
-        if begin < before - _STARTS_OVER:
-            self._shift += end - begin
-            begin = end
-        self._last[stream] = begin, begin + length
-        return begin
+    def __init__(self, container: InputContainer, picture: Stream) -> None:
+        self._picture = picture.index
+        self._jumps = may_start_over(container)
+        self._shift = Fraction(0)  # the pictures'
+        self._shifts: dict[int, Fraction] = {}
+        self._last: dict[int, Fraction] = {}
+        self._end: Fraction | None = None  # of the pictures' last
+        self._front: Fraction | None = None  # of all but subtitles
+
+    def moved(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+        """The same packets, which must be those of pictures and all sound at least."""
+        waiting: list[av.Packet] = []
+        for packet in packets:
+            if packet.size and packet.stream_index == self._picture:
+                if self._has_jumped(packet, self._shift) and self._end is not None:
+                    self._shift = self._end - _time(packet)
+                    yield from map(self._move, waiting)
+                    waiting.clear()
+                yield self._move(packet)
+            elif packet.size and (waiting or self._is_lost(packet)):
+                waiting.append(packet)
+                if len(waiting) > _HELD:
+                    yield from map(self._move, waiting)
+                    waiting.clear()
+            else:
+                yield self._move(packet)
+        yield from map(self._move, waiting)
+
+    def _is_lost(self, packet: av.Packet) -> bool:
+        before = self._shifts.get(packet.stream_index, self._shift)
+        return all(self._has_jumped(packet, shift) for shift in (before, self._shift))
+
+    def _has_jumped(self, packet: av.Packet, shift: Fraction) -> bool:
+        last, begin = self._last.get(packet.stream_index), _time(packet) + shift
+        if packet.dts is None or last is None or self._front is None:
+            return False
+        return begin < last - _STARTS_OVER or (self._jumps and begin > self._front + _JUMPS)
+
+    def _move(self, packet: av.Packet) -> av.Packet:
+        index = packet.stream_index
+        if not packet.size or (packet.dts is None and packet.pts is None):
+            return packet
+        shift = self._shifts.get(index, self._shift)
+        if index == self._picture or self._has_jumped(packet, shift):
+            shift = self._shift
+        self._shifts[index] = shift
+        ticks = round(shift / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+        self._note(packet)
+        return packet
+
+    def _note(self, packet: av.Packet) -> None:
+        begin = _time(packet)
+        end = begin + (packet.duration or 0) * packet.time_base
+        self._last[packet.stream_index] = begin
+        if packet.stream_index == self._picture and packet.dts is not None:
+            self._end = end
+        if packet.stream.type != "subtitle":
+            self._front = max(end, self._front or end)
+
+
+def _time(packet: av.Packet) -> Fraction:
+    ticks = packet.pts if packet.dts is None else packet.dts
+    return (ticks or 0) * packet.time_base

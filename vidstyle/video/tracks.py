@@ -25,8 +25,9 @@ from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from vidstyle.video.encoders import Container
 from vidstyle.video.labels import lost_stream_tags, repeats_chapters, stream_tags
+from vidstyle.video.reader import picture_stream
 from vidstyle.video.source import open_source
-from vidstyle.video.timeline import Timeline
+from vidstyle.video.timeline import Timeline, may_start_over
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
@@ -236,14 +237,14 @@ class Tracks:
         # Subtitles are far between: waiting for the next would read on and on.
         sound = {stream.index for stream in self._source.streams.audio} & set(self._tracks)
         self._awaited = sound or set(self._tracks)
-        self._timeline = Timeline()
+        self._reached: dict[int, Fraction] = {}
         self._packets = self._trimmed()
         self._next: av.Packet | None = None
 
     def start(self, origin: Fraction, since: Fraction | None, until: Fraction | None) -> None:
         """`origin` becomes 0; packets before `since` or from `until` on are left out."""
         self._origin, self._since, self._until = origin, since, until
-        if since is not None and self._tracks:
+        if since is not None and self._tracks and not may_start_over(self._source):
             try:
                 self._source.seek(int((since - _BEFORE) / _MICROSECOND))
             except av.FFmpegError:  # without an index, after which it is of no more use
@@ -313,7 +314,8 @@ class Tracks:
             if packet.size == 0 or packet.pts is None:
                 continue
             _count_samples(packet)
-            self._place(packet)
+            if packet.stream.type == "audio" and self._is_heard_before(packet):
+                continue
             if packet.stream.type == "subtitle":
                 self._cut(packet)
             begin = _begin(packet)
@@ -324,14 +326,12 @@ class Tracks:
             elif not self._too_early(packet, begin):
                 yield packet
 
-    def _place(self, packet: av.Packet) -> None:
-        """Where it belongs, if the file's clock starts over."""
+    def _is_heard_before(self, packet: av.Packet) -> bool:
+        """Whether it overlaps what is there already, as where recordings are joined."""
         begin = _begin(packet)
-        moved = self._timeline.place(packet.stream_index, begin, _length(packet)) - begin
-        if moved:
-            ticks = round(moved / packet.time_base)
-            packet.pts = (packet.pts or 0) + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
+        reached = self._reached.get(packet.stream_index, begin)
+        self._reached[packet.stream_index] = max(begin, reached)
+        return begin < reached
 
     def _cut(self, packet: av.Packet) -> None:
         """Leave of a subtitle what is shown of it in the part."""
@@ -343,11 +343,14 @@ class Tracks:
             packet.duration = round((last - first) / packet.time_base)
 
     def _demuxed(self) -> Iterator[av.Packet]:
-        streams = [self._source.streams[index] for index in self._tracks]
-        if not streams:
+        if not self._tracks:
             return
+        source, picture = self._source, picture_stream(self._source, self._path)
+        streams = [picture, *source.streams.audio, *source.streams.subtitles]
         try:
-            yield from self._source.demux(*streams)
+            for packet in Timeline(source, picture).moved(source.demux(*streams)):
+                if packet.stream_index in self._tracks:
+                    yield packet
         except av.FFmpegError as error:
             self._warnings.append(f"sound and subtitles break off: {error.strerror}")
 
