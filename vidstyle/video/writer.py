@@ -447,8 +447,10 @@ class ClipWriter:
                     add_comment(picture, self.comment)
             self._partial.commit()
         if self._snaps is not None and self._moved > self._snaps / 2:
+            gif = self._plan.container.muxer == "gif"
+            kept = "at most 100 frames a second" if gif else "one frame rate only"
             self.warnings.append(
-                f"{self.path.suffix} keeps one frame rate only: frames moved by up to "
+                f"{self.path.suffix} keeps {kept}: frames moved by up to "
                 f"{float(self._moved):.3f} s; end the name in .mp4 to keep their times"
             )
 
