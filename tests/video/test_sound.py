@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.video.made_clips import copied
 from vidstyle.video import ClipWriter
+from vidstyle.video.timeline import Timeline
 
 RATE, FPS = 48000, 25
 FLASH = 25  # the one bright frame; the click is heard with it
@@ -243,3 +245,25 @@ def test_a_gap_in_a_recording_stays_one(tmp_path: Path) -> None:
     carried(tmp_path / "s.ts", tmp_path / "a.mp4")
     with av.open(str(tmp_path / "a.mp4")) as clip:
         assert clip.duration / 1e6 == pytest.approx(16, abs=0.1)
+
+
+@pytest.mark.parametrize("ending", [".ts", ".mkv"])
+def test_a_broken_time_of_sound_is_no_hour_of_silence(tmp_path: Path, ending: str) -> None:
+    """Which sound encoded anew would be filled with."""
+    path = flashing(tmp_path / f"mp2{ending}", "mp2")
+
+    def broken(clip: av.container.InputContainer) -> Iterator[av.Packet]:
+        sound = 0
+        for packet in clip.demux():
+            sound += packet.stream.type == "audio"
+            if packet.stream.type == "audio" and sound == 20:
+                packet.pts = packet.dts = packet.pts + round(20_000 / packet.time_base)
+            yield packet
+
+    with av.open(str(path)) as clip:
+        whole = [packet for packet in clip.demux() if packet.size]
+    with av.open(str(path)) as clip:
+        moved = Timeline(clip, clip.streams.video[0]).moved(broken(clip))
+        kept = [packet.pts * packet.time_base for packet in moved if packet.size]
+    assert len(kept) == len(whole) - 1
+    assert max(kept) == max(packet.pts * packet.time_base for packet in whole)

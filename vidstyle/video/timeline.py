@@ -14,6 +14,7 @@ from av.stream import Stream
 _STARTS_OVER: Final = Fraction(1)  # seconds back; less is disorder
 _JUMPS: Final = Fraction(10)  # seconds on, in files whose clock may; FFmpeg's own measure
 _MAY_START_OVER: Final = cast(int, Flags.ts_discont.value)
+_MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _HELD: Final = 500  # packets that may lie in a file before the picture they belong to
 
 
@@ -37,6 +38,10 @@ class Timeline:
         self._last: dict[int, Fraction] = {}
         self._end: Fraction | None = None  # of the pictures' last
         self._front: Fraction | None = None  # of all but subtitles
+        self._latest: Fraction | None = None  # that the header lets anything begin
+        if container.duration is not None:
+            end = (container.start_time or 0) + container.duration
+            self._latest = end * _MICROSECOND + _JUMPS
 
     def moved(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
         """The same packets, which must be those of pictures and all sound at least."""
@@ -45,17 +50,29 @@ class Timeline:
             if packet.size and packet.stream_index == self._picture:
                 if self._has_jumped(packet, self._shift) and self._end is not None:
                     self._shift = self._end - _time(packet)
-                    yield from map(self._move, waiting)
-                    waiting.clear()
+                    yield from self._released(waiting)
                 yield self._move(packet)
-            elif packet.size and (waiting or self._is_lost(packet)):
+            elif packet.size and (waiting or self._is_lost(packet) or self._is_astray(packet)):
                 waiting.append(packet)
                 if len(waiting) > _HELD:
-                    yield from map(self._move, waiting)
-                    waiting.clear()
+                    yield from self._released(waiting)
             else:
                 yield self._move(packet)
-        yield from map(self._move, waiting)
+        yield from self._released(waiting)
+
+    def _released(self, waiting: list[av.Packet]) -> Iterator[av.Packet]:
+        """In turn, but for those that a broken time puts far ahead of all others."""
+        for packet in waiting:
+            if not self._is_astray(packet):
+                yield self._move(packet)
+        waiting.clear()
+
+    def _is_astray(self, packet: av.Packet) -> bool:
+        if self._front is None:
+            return False
+        before = self._shifts.get(packet.stream_index, self._shift)
+        begin = _time(packet) + min(before, self._shift)
+        return begin > (self._front + _JUMPS if self._jumps else self._latest or begin)
 
     def _is_lost(self, packet: av.Packet) -> bool:
         before = self._shifts.get(packet.stream_index, self._shift)
