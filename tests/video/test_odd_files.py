@@ -278,3 +278,20 @@ def test_sound_that_changes_its_kind_goes_on(tmp_path: Path) -> None:
         wave = np.concatenate([frame.to_ndarray() for frame in clip.decode(audio=0)], axis=1)
     assert wave.size == pytest.approx(4 * 48000, abs=4000)
     assert np.mean(np.abs(wave) > 4000) > 0.95
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi"])
+def test_sound_that_is_only_announced_is_left_out(tmp_path: Path, ending: str) -> None:
+    """As in a transport stream between programmes; avi could not be finished with it."""
+    with av.open(str(tmp_path / "s.ts"), "w") as clip:
+        video, voice = clip.add_stream("mpeg2video", rate=25), clip.add_stream("mp2", rate=48000)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        voice.codec_context.layout = "mono"
+        for index in range(50):
+            frame = grey_frame(90, (64, 48), "yuv420p")
+            frame.pts = index
+            clip.mux(video.encode(frame))
+        clip.mux(video.encode(None))
+    warnings = copied(tmp_path / "s.ts", tmp_path / f"a{ending}")[1].warnings
+    assert warnings == ["sound stream 1 is left out: no packet of it can be read"]
+    assert len(picture_times(tmp_path / f"a{ending}")) == 50

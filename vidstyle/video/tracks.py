@@ -367,6 +367,9 @@ class Tracks:
         if stream.codec_context is None:
             self._warnings.append(f"sound stream {number} is left out: its codec is unknown")
             return
+        if not stream.codec_context.sample_rate:  # which the first packet would tell
+            self._warnings.append(f"sound stream {number} is left out: no packet of it can be read")
+            return
         lacking = self._lacks(stream)
         if lacking:
             encoded = self._encoder(stream, number, lacking)
