@@ -267,3 +267,13 @@ def test_a_broken_time_of_sound_is_no_hour_of_silence(tmp_path: Path, ending: st
         kept = [packet.pts * packet.time_base for packet in moved if packet.size]
     assert len(kept) == len(whole) - 1
     assert max(kept) == max(packet.pts * packet.time_base for packet in whole)
+
+
+def test_a_broken_time_of_a_picture_moves_no_other(tmp_path: Path) -> None:
+    with av.open(str(flashing(tmp_path / "mp2.ts", "mp2"))) as clip:
+        packets = [packet for packet in clip.demux() if packet.size]
+        times = [packet.pts for packet in packets]
+        (broken, *_) = (n for n in range(30, 60) if packets[n].stream.type == "video")
+        packets[broken].pts += 2**32
+        moved = list(Timeline(clip, clip.streams.video[0]).moved(packets))
+    assert [packet.pts for packet in moved] == times

@@ -92,6 +92,9 @@ class Timeline:
         if index == self._picture or self._has_jumped(packet, shift):
             shift = self._shift
         self._shifts[index] = shift
+        if self._jumps and packet.pts is not None and packet.dts is not None:
+            apart = abs(packet.pts - packet.dts) * packet.time_base
+            packet.pts = packet.dts if apart > _JUMPS else packet.pts  # a broken one
         ticks = round(shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
