@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
 from vidstyle.disk import (
@@ -51,6 +52,10 @@ _SEAL: Final = "sha256"  # of all else in it
 _LOCK: Final = "lock"  # held by who works on all of it
 _UNFINISHED: Final = "unfinished"  # holds the name of the encoder's hidden file
 _HIDDEN: Final = re.compile(r"\..*partial-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)  # such a name
+_PIECE: Final = r"\d{8,}-\d{8,}-\d{8,}-[0-9a-f]{16}"  # its shot, its works, its checksum
+_OWN: Final = re.compile(
+    rf"{_PIECE}\.(npz|damaged)|\d{{8,}}\.(partial|lock)|lock|(settings\.json|unfinished)(\.partial)?"
+)  # what is removed in the end: all else in the folder is somebody's
 _LONGEST_NAME: Final = 100  # characters kept of the result's name: file systems allow 255 bytes
 
 State = Mapping[str, Tensor]
@@ -177,15 +182,26 @@ class Piece:
 
     def images(self) -> Iterator[np.ndarray]:
         """(H, W, 3) float32 in [0, 1]."""
-        with np.load(self.path) as arrays:
+        with self._arrays() as arrays:
             for index in range(self.first, self.end):
                 yield from_levels(arrays[str(index)])
 
     def state(self) -> State:
         """Empty at a shot's end."""
-        with np.load(self.path) as arrays:
+        with self._arrays() as arrays:
             names = [name for name in arrays.files if name.startswith(_STATE)]
             return {name.removeprefix(_STATE): torch.from_numpy(arrays[name]) for name in names}
+
+    @contextmanager
+    def _arrays(self) -> Iterator[NpzFile]:
+        """Raises `EncodeError` where what was sound when it was found can no longer be read."""
+        try:
+            with np.load(self.path) as arrays:
+                yield arrays
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise EncodeError(
+                f"{self.path}: was sound and can no longer be read ({error}); check the disk"
+            ) from error
 
 
 class _OpenPiece:
@@ -246,7 +262,9 @@ class StoredShot:
         self.pieces: list[Piece] = []
         self._open: _OpenPiece | None = None
         with disk_errors(folder):
-            _partial_path(folder, first).unlink(missing_ok=True)
+            partial = _partial_path(folder, first)
+            _make_way(partial, on_warning)
+            partial.unlink(missing_ok=True)
             self._find(on_warning)
         self._closed = self._added = time.monotonic()
 
@@ -301,7 +319,16 @@ class StoredShot:
 def _pieces(folder: Path, shot: int | None = None) -> list[Piece]:
     """Of one shot, or of all, in order."""
     begin = "*" if shot is None else f"{shot:08}-*"
-    return [Piece.named(path) for path in sorted(folder.glob(f"{begin}.npz"))]
+    found = sorted(folder.glob(f"{begin}.npz"))
+    return [Piece.named(path) for path in found if re.fullmatch(_PIECE, path.stem)]
+
+
+def _make_way(path: Path, on_warning: OnWarning) -> None:
+    """Sets aside what is no file where one of ours has to be."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        on_warning(f"{path}: no file, as it should be; set aside as {aside.name}")
 
 
 class Work:
@@ -379,8 +406,7 @@ class Work:
         On the way out the folder is removed where it holds no piece, and after success unless it
         is kept. Raises `OutputError` where the folder cannot be made or another run is at work.
         """
-        with ExitStack() as unlocked, self._locked(_LOCK):
-            unlocked.callback(self._remove_if_empty)
+        with self._locked(_LOCK):
             try:
                 self._remove_unfinished()
                 self._write_record(choices, environment)
@@ -390,10 +416,11 @@ class Work:
             except BaseException as error:
                 if self.frames:
                     error.add_note(f"the same command goes on after frame {self.whole_frames}")
+                else:
+                    self._remove_own()
                 raise
-            if not self.keep:
-                for piece in _pieces(self.folder):
-                    piece.path.unlink()
+            if not self.keep or not self.frames:
+                self._remove_own()
 
     def check_space(self, frames: int, pixels: int, beside: int = 0) -> None:
         """Raises `OutputError` where so many frames of so many pixels will not fit.
@@ -402,7 +429,7 @@ class Work:
         """
         total = frames * pixels * FRAME_BYTES
         states = (1 + total // PIECE_BYTES) * pixels * STATE_BYTES
-        stored = sum(piece.path.stat().st_size for piece in _pieces(self.folder))
+        stored = sum(piece.path.lstat().st_size for piece in _pieces(self.folder))
         advice = (
             "name a larger disk's folder with --work-dir, or use a smaller --size or --no-resume"
         )
@@ -410,19 +437,22 @@ class Work:
 
     def mark_unfinished(self, path: Path) -> None:
         """Has the next run remove the file or folder `path`, should this one be killed."""
+        note = self.folder / _UNFINISHED
         with disk_errors(self.folder):
-            write_synced(self.folder / _UNFINISHED, str(path.absolute()))
+            _make_way(note, self._on_warning)
+            write_synced(note, str(path.absolute()))
 
-    def _remove_if_empty(self) -> None:
-        if not _pieces(self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
+    def _remove_own(self) -> None:
+        """Also the lock, while it is held: once it is not, it is another run's."""
+        for path in self.folder.iterdir():
+            if _OWN.fullmatch(path.name):
+                with suppress(OSError):  # the result is complete: nothing is lost
+                    path.unlink()
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         try:
-            make_folder(self.folder)
-            lock = FileLock(self.folder / name)
-            lock.acquire(timeout=self.patience)
+            lock = self._lock(name)
         except Timeout:
             raise OutputError(
                 f"{self.folder}: another run is at work on this; wait for it, or use --no-resume"
@@ -436,6 +466,21 @@ class Work:
             yield
         finally:
             lock.release()
+            with suppress(OSError):  # unless something is left in it
+                self.folder.rmdir()
+
+    def _lock(self, name: str) -> FileLock:
+        """Held, and not in a folder that another run has just removed."""
+        path = self.folder / name
+        while True:
+            make_folder(self.folder)
+            _make_way(path, self._on_warning)
+            lock = FileLock(path)
+            with suppress(FileNotFoundError):
+                lock.acquire(timeout=self.patience)
+                if path.exists():
+                    return lock
+                lock.release()
 
     def _write_record(self, choices: Facts, environment: Facts) -> None:
         """Unless there is one."""
@@ -445,9 +490,15 @@ class Work:
             self._record = {"picture": self.picture, **settled}
             sealed = self._record | {_SEAL: _seal(self._record)}
             with disk_errors(self.folder):
+                _make_way(self.folder / _RECORD, self._on_warning)
                 self._set_aside_all()
                 sync_folder(self.folder.parent)
                 write_synced(self.folder / _RECORD, json.dumps(sealed, indent=2))
+        if changed := _differing(self._record["choices"], choices):
+            raise OutputError(
+                f"{self.folder}: another run has just settled on another {', '.join(changed)}; the "
+                "same command goes on as that one"
+            )
 
     def _set_aside_all(self) -> None:
         """Made by choices that nobody knows any more: others would go on to other bytes."""
@@ -462,7 +513,7 @@ class Work:
 
     def _remove_unfinished(self) -> None:
         note = self.folder / _UNFINISHED
-        if not note.exists():
+        if not note.is_file():
             return
         with disk_errors(self.folder):
             path = Path(os.fsdecode(note.read_bytes()))
@@ -483,7 +534,9 @@ class Work:
         """What else there is of the same result."""
         found = self.folder.parent.glob(f"{glob.escape(self._stem)}*/{_RECORD}")
         for folder in [path.parent for path in found if path.parent != self.folder]:
-            record = _read_record(folder)
+            record = None
+            with suppress(OutputError):  # it is not needed here
+                record = _read_record(folder)
             if record and (differing := _differing(record["picture"], self.picture)):
                 self._on_warning(
                     f"{folder}: unfinished work with another {', '.join(differing)} stays there; "
@@ -492,11 +545,20 @@ class Work:
 
 
 def _read_record(folder: Path) -> Facts | None:
-    """`None` where there is none, or none that can be relied on."""
+    """`None` where there is none, or none that can be relied on.
+
+    Raises `OutputError` where nobody knows: what was finished is not given up for that.
+    """
+    path = folder / _RECORD
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        return record if record.pop(_SEAL) == _seal(record) else None
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        record = json.loads(path.read_bytes()) if path.is_file() else None
+        return record if record and record.pop(_SEAL) == _seal(record) else None
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be read ({error.strerror}); make it readable, or remove it to have "
+            "what was finished made again"
+        ) from error
+    except (ValueError, AttributeError, KeyError, TypeError):
         return None
 
 

@@ -266,6 +266,73 @@ def test_whatever_a_crash_leaves_it_ends_with_the_same_frames(
     assert list(tmp_path.iterdir()) == []
 
 
+NAMES = (
+    *("settings.json", "settings.json.partial", "unfinished", "lock", "00000008.lock"),
+    *("00000008.partial", "00000000-00000000-00000002", "00000004-00000002-00000004"),
+)
+
+
+@pytest.mark.parametrize("kind", ["gone", "empty", "folder", "link", "copy"])
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_is_in_a_file_s_place_it_goes_on(
+    tmp_path: Path, clock: list[float], name: str, kind: str
+) -> None:
+    """And nothing that may be somebody's is removed."""
+    undisturbed, _, _ = render(tmp_path / "other", clock)
+    render(tmp_path / "here", clock, until=9)
+    (folder,) = (tmp_path / "here").iterdir()
+    path = next(folder.glob(f"{name}-*"), folder / name)
+    path.touch()
+    if kind == "copy":
+        path.with_name(f"copy of {path.name}").write_bytes(path.read_bytes())
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+    if kind == "folder":
+        (path / "mine").mkdir(parents=True)
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    results, _, warnings = render(tmp_path / "here", clock)
+    assert np.array_equal(results, undisturbed)
+    assert all(str(folder) in warning for warning in warnings)
+    assert len(list(folder.rglob("mine"))) == (kind == "folder")
+    assert len(list(folder.glob("copy of *"))) == (kind == "copy")
+
+
+def test_settings_that_cannot_be_read_cost_nothing(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows then by which choices a night's frames were made; the next run may."""
+    render(tmp_path, clock, until=9)
+
+    def refuse(*asked: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(OutputError, match=r"json: cannot be read .*; make it readable"):
+            render(tmp_path, clock)
+        assert render(tmp_path / "here", clock)[1] == 10
+    assert render(tmp_path, clock)[1:] == (1, [])
+
+
+def test_a_piece_that_is_lost_meanwhile_is_said(tmp_path: Path, clock: list[float]) -> None:
+    render(tmp_path, clock, until=9)
+    work = Work(tmp_path, "a", PICTURE)
+    with (
+        pytest.raises(
+            EncodeError, match=r"npz: was sound and can no longer be read .*check the disk"
+        ),
+        work.held({"threads": 2}, HERE),
+        Checkpointed(Adder(), work) as styler,
+    ):
+        styler.start_shot()
+        next(work.folder.glob("*.npz")).write_bytes(b"")
+        styler.next_frame(images(1)[0])
+    assert render(tmp_path, clock)[1] == 5
+
+
 def test_an_interrupted_search_loses_nothing(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +402,40 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another run is at work"), second.held({}, {}):
             pass
         assert first.folder.exists()
+
+
+def test_two_that_start_at_once_do_not_mix_what_they_settle(tmp_path: Path) -> None:
+    """A precision is timed before the folder is had: the second's may be another."""
+    first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE)
+    with first.held({"precision": "fp32"}, {}), first.shot(0) as shot:
+        shot.add(images(1)[0], {})
+        first.keep = True
+    with (
+        pytest.raises(OutputError, match="settled on another precision; the same command goes on"),
+        second.held({"precision": "bf16"}, {}),
+    ):
+        pass
+    assert Work(tmp_path, "a", PICTURE).frames == 1
+
+
+def test_a_folder_is_not_removed_under_the_next_run(tmp_path: Path) -> None:
+    """Which has its lock as soon as it is let go of, and has always waited for that moment."""
+    for _ in range(20):
+        first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE, patience=20.0)
+        with ThreadPoolExecutor(1) as threads:
+            with first.held({}, {}):
+                found = threads.submit(one_frame, second)
+                time.sleep(0.02)
+            found.result()
+        assert list(tmp_path.iterdir()) == []
+
+
+def one_frame(work: Work) -> None:
+    with work.held({}, {}):
+        time.sleep(0.01)
+        work.mark_unfinished(work.folder / "x")
+        with work.shot(0) as shot:
+            shot.add(images(1)[0], {})
 
 
 def test_another_run_is_waited_for(tmp_path: Path) -> None:
