@@ -106,7 +106,7 @@ def _thread() -> Iterator[Callable[..., Future[Any]]]:
         thread.start()
         yield begin
     finally:
+        calls.put(None)  # first: a signal may come between the two, and then it still ends
         left.set()
-        calls.put(None)
         if thread.ident is not None:
             thread.join()

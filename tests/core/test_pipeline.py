@@ -4,9 +4,11 @@ import threading
 
 import pytest
 
+from vidstyle import pipeline
 from vidstyle.pipeline import ahead, behind
 
 PATIENCE = 20  # seconds, for what should come at once
+STAGES = [lambda: ahead(iter(int, 1)), lambda: behind(print)]
 
 
 def test_items_come_in_order():
@@ -110,13 +112,31 @@ def test_an_error_in_the_last_call_is_raised_on_leaving():
         put(0)
 
 
-@pytest.mark.parametrize("stage", [lambda: ahead(iter(int, 1)), lambda: behind(print)])
+@pytest.mark.parametrize("stage", STAGES)
 def test_no_thread_is_left_by_an_error_outside(stage):
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt), stage():
         assert threading.active_count() == before + 1
         raise KeyboardInterrupt
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_signal_in_the_midst_of_leaving_ends_the_thread_too(stage, monkeypatch):
+    """Which Python waits for at its exit."""
+
+    class Interrupting(threading.Event):
+        def set(self):
+            super().set()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "Event", Interrupting)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), stage():
+        pass
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_an_error_outside_waits_for_the_call_at_hand_and_for_no_other():
