@@ -93,6 +93,9 @@ def test_an_image_sequence_is_one_clip(folder: Path) -> None:
         ('[[job]]\nclip = "shots/a.mp4"\nstyle = []', 3, "style: name a painting's file"),
         ('[[job]]\nclip = "shots/a.mp4"\nname = "{day}"', 3, "name: {{day}}: may hold {{stem}}"),
         ('[[job]]\nclip = "shots/a.mp4"\nname = "../a"', 3, "name: ../a: must lie in the output"),
+        ('[[job]]\nclip = "shots/a.mp4"\nname = "a\\u0000"', 3, "name: 'a\\x00' must not hold"),
+        ('[[job]]\nclip = "shots/a.mp4"\nwork-dir = "\\u0000"', 3, "work_dir: '\\x00' must not"),
+        ('out = "a\\u0000"\n[[job]]\nclip = "shots/a.mp4"', 1, "out: 'a\\x00' must not hold"),
         ('[[job]]\nclip = "shots/*"\nname = "a.mp4"', 2, "name: {folder}/night/a.mp4 is also the"),
         ('out = "shots"\n[[job]]\nclip = "shots/a.mp4"\nname = "b.mp4"\n[[job]]\n'
          'clip = "shots/b.mp4"', 3, "name: {folder}/shots/b.mp4 is a clip or painting"),

@@ -134,6 +134,9 @@ def _check_keys(
         if not any(_is(value, kind) for kind in kinds):
             rule = " or ".join(_WORDS[kind] for kind in kinds)
             raise source.error(table, number, key, f"{value!r} must be {rule}")
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise source.error(table, number, key, f"{value!r} must not hold the character 0")
 
 
 def _is(value: object, kind: Any) -> bool:
