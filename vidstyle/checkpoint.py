@@ -35,8 +35,10 @@ from vidstyle.disk import (
     file_digest,
     identity,
     make_folder,
+    sealed,
     sync_file,
     sync_folder,
+    unsealed,
     write_synced,
 )
 from vidstyle.errors import EncodeError, OutputError
@@ -48,7 +50,6 @@ PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps
 _STATE: Final = "state "  # before the names of the state's tensors
 _RECORD: Final = "settings.json"
-_SEAL: Final = "sha256"  # of all else in it
 _LOCK: Final = "lock"  # held by who works on all of it
 _UNFINISHED: Final = "unfinished"  # holds the name of the encoder's hidden file
 _HIDDEN: Final = re.compile(r"\..*partial-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)  # such a name
@@ -422,6 +423,13 @@ class Work:
             if not self.keep or not self.frames:
                 self._remove_own()
 
+    def remove(self) -> None:
+        """As after success."""
+        if self.folder.is_dir() and not self.keep:
+            with self._locked(_LOCK):
+                self._remove_unfinished()
+                self._remove_own()
+
     def check_space(self, frames: int, pixels: int, beside: int = 0) -> None:
         """Raises `OutputError` where so many frames of so many pixels will not fit.
 
@@ -488,12 +496,11 @@ class Work:
         if self._record is None:
             settled = {"choices": choices, "environment": environment}
             self._record = {"picture": self.picture, **settled}
-            sealed = self._record | {_SEAL: _seal(self._record)}
             with disk_errors(self.folder):
                 _make_way(self.folder / _RECORD, self._on_warning)
                 self._set_aside_all()
                 sync_folder(self.folder.parent)
-                write_synced(self.folder / _RECORD, json.dumps(sealed, indent=2))
+                write_synced(self.folder / _RECORD, json.dumps(sealed(self._record), indent=2))
         if changed := _differing(self._record["choices"], choices):
             raise OutputError(
                 f"{self.folder}: another run has just settled on another {', '.join(changed)}; the "
@@ -551,19 +558,12 @@ def _read_record(folder: Path) -> Facts | None:
     """
     path = folder / _RECORD
     try:
-        record = json.loads(path.read_bytes()) if path.is_file() else None
-        return record if record and record.pop(_SEAL) == _seal(record) else None
+        return unsealed(path.read_bytes()) if path.is_file() else None
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be read ({error.strerror}); make it readable, or remove it to have "
             "what was finished made again"
         ) from error
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return None
-
-
-def _seal(record: Facts) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _differing(one: Facts, other: Facts) -> list[str]:

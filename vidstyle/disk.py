@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from vidstyle.errors import EncodeError, InputError, OutputError
 
 FRAME_BYTES: Final = 6  # a pixel: of finished frames that wait for the result to be complete
+SEAL: Final = "sha256"  # among facts: of all others
 
 
 def sync_file(path: Path) -> None:
@@ -58,6 +60,24 @@ def write_synced(path: Path, text: str) -> None:
     sync_file(partial)
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """With a checksum, by which `unsealed` tells whether they are whole."""
+    return {**facts, SEAL: _checksum(facts)}
+
+
+def unsealed(text: str | bytes) -> dict[str, Any] | None:
+    """What `sealed` was given, from JSON; `None` where any of it is damaged."""
+    with suppress(ValueError, AttributeError, KeyError, TypeError):
+        facts: dict[str, Any] = json.loads(text)
+        if facts.pop(SEAL) == _checksum(facts):
+            return facts
+    return None
+
+
+def _checksum(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def check_regular(path: Path, kind: str) -> None:

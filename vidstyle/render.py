@@ -309,33 +309,45 @@ def stylize_clip(
     target: Path,
     settings: RenderSettings,
     on_event: OnEvent = lambda event: None,
+    on_result: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """`stylize_video`, its settings in one."""
+    """`stylize_video`, its settings in one.
+
+    `on_result` is told when the result is complete, before what was stored of it is removed.
+    """
     begun = time.perf_counter()
     warnings: list[str] = []
     on_event = _noting(warnings, on_event)
     with _ready(clip, paintings, target, settings, on_event) as ready:
         reader, stored = ready.reader, ready.stored
+        announce = stored.mark_unfinished if stored is not None else lambda hidden: None
         on_event(Started(reader.info, ready.styler.compute, reader.expected_frames))
-        with (
-            _held(ready, on_event),
-            ClipWriter(
-                target, reader.info, settings.output, ready.part, 1 - ready.look.strength
-            ) as writer,
-        ):
-            writer.comment = _comment(paintings, ready.styler)
-            if stored is not None:
-                stored.mark_unfinished(writer.partial)
-            # What cannot be carried over is known now, not after hours of work.
-            _warn([*reader.warnings, *writer.warnings], on_event)
+        with _held(ready, on_event):
             resumed = stored.whole_frames if stored is not None else 0
-            frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
-            tally = _pass_frames(frames, writer, ready.styler)
-        late = [*reader.warnings, *writer.warnings]
-        _warn([message for message in late if message not in warnings], on_event)
-        _warn(_damage(reader), on_event)
-    seconds = time.perf_counter() - begun
-    return _report(writer, reader, ready.styler, tally, resumed, seconds, warnings)
+            kept = 1 - ready.look.strength
+            with ClipWriter(
+                target, reader.info, settings.output, ready.part, kept, announce
+            ) as writer:
+                writer.comment = _comment(paintings, ready.styler)
+                # What cannot be carried over is known now, not after hours of work.
+                _warn([*reader.warnings, *writer.warnings], on_event)
+                frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
+                tally = _pass_frames(frames, writer, ready.styler)
+            late = [*reader.warnings, *writer.warnings]
+            _warn([message for message in late if message not in warnings], on_event)
+            _warn(_damage(reader), on_event)
+            seconds = time.perf_counter() - begun
+            report = _report(writer, reader, ready.styler, tally, resumed, seconds, warnings)
+            on_result(report)
+    return report
+
+
+def remove_work(clip: Path, paintings: Paths, target: Path, settings: RenderSettings) -> None:
+    """What a render that was killed when its result was complete has left."""
+    folder, sources = Path(settings.work.folder or target.parent), [clip, *map(Path, paintings)]
+    stored = _stored(folder, target, sources, settings, lambda event: None)
+    if stored is not None:
+        stored.remove()
 
 
 def find_shots(

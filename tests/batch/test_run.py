@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.batch.made_jobs import Here, write_jobs
+from tests.batch.made_jobs import Here, render_job, write_jobs
 from tests.video.made_clips import make_clip, picture_times
 from vidstyle.batch.jobs import read_jobs
-from vidstyle.batch.ledger import Ledger
+from vidstyle.batch.ledger import BEGUN, FINISHED, Ledger, Outcome
 from vidstyle.batch.run import Summary, run_batch
 from vidstyle.batch.work import Begun
+from vidstyle.checkpoint import Work
 from vidstyle.errors import EncodeError, OutputError
 
 ALL = '[[job]]\nclip = "shots/*.mp4"\nduration = 0.05\n'
@@ -109,6 +110,55 @@ def test_a_run_cut_off_at_any_moment(folder: Path, left: slice | bytes) -> None:
     rendered, summary = carry_out(folder)
     assert rendered == ["a-wave.mp4", "b-wave.mp4"] and summary.failed == 0
     assert carry_out(folder)[0] == []
+
+
+def test_a_damaged_line_is_left_out_whatever_is_damaged(folder: Path) -> None:
+    """A state, a digest or a report of another run's making would be believed."""
+    carry_out(folder)
+    path = folder / "night" / ".vidstyle-batch" / "jobs.jsonl"
+    job_file, lines = read_jobs(write_jobs(folder, ALL)), path.read_bytes()
+    written = Ledger(job_file.out)
+    for place in range(5, len(lines), len(lines) // 40):
+        damaged = bytearray(lines)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        ledger = Ledger(job_file.out)
+        for job in job_file.jobs:
+            assert ledger[job] in (None, Outcome(BEGUN), written[job])
+    assert carry_out(folder)[1].failed == 0
+
+
+def test_lines_of_earlier_versions_count(folder: Path) -> None:
+    """They had no seal."""
+    carry_out(folder)
+    path = folder / "night" / ".vidstyle-batch" / "jobs.jsonl"
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    for entry in entries:
+        del entry["sha256"]
+    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    assert carry_out(folder)[0] == []
+
+
+def test_killed_when_a_result_has_just_been_made_it_is_not_made_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its finished frames may be gone by then, and its line is not written yet."""
+
+    def kill(work: Work) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Work, "_remove_own", kill)
+        carry_out(folder)
+    assert list((folder / "night").glob(".*.work-*"))
+    made = (folder / "night" / "a-wave.mp4").read_bytes()
+    monkeypatch.setattr("vidstyle.render.stylize_clip", None)
+    outcome = render_job(read_jobs(write_jobs(folder, ALL)).jobs[0])
+    assert outcome.state == FINISHED and outcome.stills and outcome.report["frames"] == 2
+    rendered, summary = carry_out(folder)  # the other clip is alike
+    assert (rendered, summary.failed) == (["a-wave.mp4", "b-wave.mp4"], 0)
+    assert (folder / "night" / "a-wave.mp4").read_bytes() == made
+    assert not list((folder / "night").glob(".*.work-*"))
 
 
 def test_a_result_has_its_line_on_disk_before_it_is_there(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 
 from tests.video.made_clips import gradient, info
-from vidstyle.errors import InputError, OutputError, SettingsError
+from vidstyle.disk import sealed
+from vidstyle.errors import EncodeError, InputError, OutputError, SettingsError
 from vidstyle.frame import ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video import ClipReader, ClipWriter, check_not_source, check_output, probe
@@ -376,6 +379,39 @@ def test_a_sequence_killed_while_it_gets_its_names_is_taken_back(
     made = {file.name: file.read_text() for file in hidden.glob("o.*")}
     assert made == {f"o.{number}.png": f"made {number}" for number in (1, 3, 4, 5)}
     assert take_back(target) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "another size", "folder", "no list"])
+def test_a_damaged_note_of_names_stops_nothing(tmp_path: Path, damage: str) -> None:
+    """Nobody can tell then whose the named files are: they stay, and that is said."""
+    partial = PartialSequence(tmp_path / "o.%d.png", overwrite=False)
+    note = partial.hidden / "names.json"
+    whole = json.dumps(sealed({"target": "o.%d.png", "files": {"o.1.png": [4, 5]}}))
+    damages = {"cut": whole[:-9], "empty": "", "another size": whole.replace("4", "0")}
+    damages["no list"] = "3"
+    if damage == "folder":
+        note.mkdir()
+    else:
+        note.write_text(damages[damage])
+    (tmp_path / "o.1.png").write_text("mine")
+    (said,) = take_back(partial.target)
+    assert said.startswith(f"{partial.hidden}: left as it is, and what has got its name of it (")
+    assert (tmp_path / "o.1.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["o.mkv", "o.%d.png"])
+def test_what_a_kill_would_leave_is_told_before_it_is_there(tmp_path: Path, name: str) -> None:
+    source, told = sequence(tmp_path, [1, 2, 3]), list[Path]()
+
+    def note(hidden: Path) -> None:
+        assert not list(tmp_path.glob(".o*"))
+        told.append(hidden)
+
+    with ClipReader(source, ClipSettings(fps=24)) as reader:
+        writer = ClipWriter(tmp_path / name, reader.info, announce=note)
+        assert told == [writer._partial.hidden]
+        with suppress(EncodeError), writer:
+            pass
 
 
 def test_a_complete_sequence_is_not_taken_back(

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from vidstyle.batch.ledger import Outcome
-from vidstyle.disk import disk_errors, file_digest, user_cache
+from vidstyle.disk import disk_errors, file_digest, sealed, unsealed, user_cache
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.target import PartialFile, PartialSequence, write_text
@@ -21,12 +21,11 @@ from vidstyle.video.target import PartialFile, PartialSequence, write_text
 def find_result(key: str, target: Path) -> Outcome | None:
     """Of the very same picture, if it still is where and as it was made."""
     try:
-        outcome = Outcome(**json.loads(_record(key, target).read_text(encoding="utf-8")))
+        outcome = Outcome(**(unsealed(_record(key, target).read_bytes()) or {}))
         made = Path(outcome.report["result"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    is_same = made != target and file_digest(made) == outcome.digest
-    return outcome if is_same else None
+    return outcome if file_digest(made) == outcome.digest else None
 
 
 def remember_result(outcome: Outcome) -> None:
@@ -34,7 +33,7 @@ def remember_result(outcome: Outcome) -> None:
     record = _record(outcome.key, Path(outcome.report["result"]))
     with suppress(OSError, OutputError):
         record.parent.mkdir(parents=True, exist_ok=True)
-        write_text(record, json.dumps(asdict(replace(outcome, stills=""))), overwrite=True)
+        write_text(record, json.dumps(sealed(asdict(replace(outcome, stills="")))), overwrite=True)
 
 
 def copy_result(made: Path, target: Path, overwrite: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -16,7 +15,16 @@ from filelock import FileLock, Timeout
 
 from vidstyle import __version__
 from vidstyle.batch.jobs import Job
-from vidstyle.disk import disk_errors, file_digest, identity, make_folder, sync_folder
+from vidstyle.disk import (
+    SEAL,
+    disk_errors,
+    file_digest,
+    identity,
+    make_folder,
+    sealed,
+    sync_folder,
+    unsealed,
+)
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 
@@ -43,9 +51,8 @@ class Outcome:
     stills: str = ""  # base64
 
     @classmethod
-    def finished(cls, key: str, digest: str, report: dict[str, Any], stills: bytes) -> Outcome:
-        text = base64.b64encode(stills).decode()
-        return cls(FINISHED, key=key, digest=digest, report=report, stills=text)
+    def finished(cls, key: str, digest: str, report: dict[str, Any]) -> Outcome:
+        return cls(FINISHED, key=key, digest=digest, report=report)
 
 
 def result_key(job: Job) -> str:
@@ -101,7 +108,7 @@ class Ledger:
         if outcome.state != FINISHED and earlier is not None:
             outcome = replace(outcome, digest=earlier.digest)  # the older result is still ours
         self._outcomes[self.name(job)] = outcome
-        line = json.dumps({"result": self.name(job), **asdict(outcome)})
+        line = json.dumps(sealed({"result": self.name(job), **asdict(outcome)}))
         with (
             disk_errors(self._folder, elsewhere="out"),
             self._path.open("a", encoding="utf-8") as file,
@@ -139,7 +146,8 @@ class Ledger:
             for line in lines:
                 # What a crash has cut off or overwritten is left out.
                 with suppress(ValueError, AttributeError, KeyError, TypeError):
-                    entry = json.loads(line)
+                    # Up to 0.6.0 they had no seal.
+                    entry: Any = unsealed(line) if f'"{SEAL}"' in line else json.loads(line)
                     yield entry.pop("result"), Outcome(**entry)
 
     def _end_line(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -115,14 +116,14 @@ def _rendered_or_cut(task: Task, say: Say) -> Outcome | Cut:
     if earlier is None and _is_cut(job, task.cut_above):
         return _cut(job, say)
     if earlier is None:
-        outcome = Outcome.finished(key, *_rendered(job, say), _stills(job))
-        remember_result(outcome)
-        return outcome
-    made = earlier.report["result"]
-    copy_result(Path(made), job.target, job.settings.output.overwrite)
-    say(Said(f"the same as {made}, and copied from there"))
+        return _with_stills(_rendered(job, key, say), job)
+    if (made := Path(earlier.report["result"])) == job.target:
+        _remove_work(job)  # a run was killed when it had just been made
+    else:
+        copy_result(made, job.target, job.settings.output.overwrite)
+        say(Said(f"the same as {made}, and copied from there"))
     report = earlier.report | {"result": str(job.target), "source": str(job.clip)}
-    return Outcome.finished(key, earlier.digest, report, _stills(job))
+    return _with_stills(Outcome.finished(key, earlier.digest, report), job)
 
 
 def open_clip(job: Job) -> ClipReader:
@@ -158,12 +159,24 @@ def _made(task: Task, say: Say) -> Made:
     return Made(**asdict(stylize_part(*asked, task.shots, _Teller(say))))
 
 
-def _rendered(job: Job, say: Say) -> tuple[str, dict[str, Any]]:
-    """The result's digest and the render's report."""
-    from vidstyle.render import stylize_clip
+def _rendered(job: Job, key: str, say: Say) -> Outcome:
+    """Remembered before the finished frames are removed: a kill between the two costs nothing."""
+    from vidstyle.render import Report, stylize_clip
 
-    report = stylize_clip(job.clip, job.styles, job.target, job.settings, _Teller(say))
-    return file_digest(job.target), report.as_dict()
+    made: list[Outcome] = []
+
+    def finish(report: Report) -> None:
+        made.append(Outcome.finished(key, file_digest(job.target), report.as_dict()))
+        remember_result(made[0])
+
+    stylize_clip(job.clip, job.styles, job.target, job.settings, _Teller(say), finish)
+    return made[0]
+
+
+def _remove_work(job: Job) -> None:
+    from vidstyle.render import remove_work
+
+    remove_work(job.clip, job.styles, job.target, job.settings)
 
 
 class _Teller:
@@ -186,6 +199,10 @@ class _Teller:
                 self._say(Progress(*where, event.seconds))
             case Warned():
                 self._say(Said(f"warning: {event.message}"))
+
+
+def _with_stills(outcome: Outcome, job: Job) -> Outcome:
+    return replace(outcome, stills=base64.b64encode(_stills(job)).decode())
 
 
 def _stills(job: Job) -> bytes:

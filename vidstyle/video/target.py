@@ -8,19 +8,22 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from vidstyle.disk import sync_file, sync_folder, write_synced
+from vidstyle.disk import sealed, sync_file, sync_folder, unsealed, write_synced
 from vidstyle.errors import OutputError
 from vidstyle.video.sequence import ImageSequence
 
 _LONGEST_NAME: Final = 100  # characters kept of the target's name: file systems allow 255 bytes
 _NOTE: Final = "names.json"  # of a sequence's files, while they get them
 _LOCK: Final = "lock"  # held meanwhile
+
+Announce = Callable[[Path], None]
 
 
 def check_not_source(target: Path, sources: Iterable[Path]) -> None:
@@ -59,10 +62,12 @@ class PartialFile:
     """A hidden file beside `target`, to be written, then either `commit`ted or `discard`ed.
 
     `hidden` is what lies on the disk meanwhile: here `path` itself, which ends as the target
-    does, since encoders choose their format by it.
+    does, since encoders choose their format by it. `announce` is told of it before it is there.
     """
 
-    def __init__(self, target: Path, overwrite: bool) -> None:
+    def __init__(
+        self, target: Path, overwrite: bool, announce: Announce = lambda hidden: None
+    ) -> None:
         check_target(target, overwrite)
         self.target = target
         self.overwrite = overwrite
@@ -70,6 +75,7 @@ class PartialFile:
         self._final = Path(os.path.realpath(target))
         hidden = f".{target.stem[:_LONGEST_NAME]}.partial-{secrets.token_hex(4)}{target.suffix}"
         self.path = self.hidden = self._final.with_name(hidden)
+        announce(self.hidden)
 
     def files(self) -> list[Path]:
         """What has been written."""
@@ -103,11 +109,14 @@ class PartialSequence:
     takes their place.
     """
 
-    def __init__(self, target: Path, overwrite: bool) -> None:
+    def __init__(
+        self, target: Path, overwrite: bool, announce: Announce = lambda hidden: None
+    ) -> None:
         check_sequence_target(target, overwrite)
         self.target = target
         self.overwrite = overwrite
         self.hidden = target.with_name(f"{_hidden_stem(target)}{secrets.token_hex(4)}")
+        announce(self.hidden)
         self.hidden.mkdir()
         self.path = self.hidden / target.name
 
@@ -130,7 +139,7 @@ class PartialSequence:
             if not self.overwrite:
                 marks = {file.name: _mark(file) for file in files}
                 note = {"target": self.target.name, "files": marks}
-                write_synced(self.hidden / _NOTE, json.dumps(note))
+                write_synced(self.hidden / _NOTE, json.dumps(sealed(note)))
             self._name(files)
         shutil.rmtree(self.hidden)
 
@@ -156,18 +165,26 @@ def take_back(target: Path) -> list[str]:
     """
     notes = target.parent.glob(f"{glob.escape(_hidden_stem(target))}*/{_NOTE}")
     said = []
-    for hidden in [note.parent for note in notes if _read(note)["target"] == target.name]:
+    for hidden in [note.parent for note in notes]:
         try:
-            with FileLock(hidden / _LOCK).acquire(blocking=False):
-                count = 0 if _is_complete(hidden) else _collect(hidden)
-        except Timeout:
-            continue  # that run is alive
+            count = _taken_back(hidden, target.name)
+        except (OSError, ValueError) as error:
+            said.append(f"{hidden}: left as it is, and what has got its name of it ({error})")
+            continue
         if count:
             said.append(
                 f"{target}: a run was killed while its files got their names; the {count} that "
                 f"had theirs are back in {hidden}"
             )
     return said
+
+
+def _taken_back(hidden: Path, target: str) -> int:
+    if _read(hidden / _NOTE)["target"] != target:
+        return 0
+    with suppress(Timeout), FileLock(hidden / _LOCK).acquire(blocking=False):
+        return 0 if _is_complete(hidden) else _collect(hidden)
+    return 0  # that run is alive
 
 
 def _is_complete(hidden: Path) -> bool:
@@ -186,7 +203,9 @@ def _collect(hidden: Path) -> int:
 
 
 def _read(note: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    found = unsealed(note.read_bytes())
+    if found is None:
+        raise ValueError(f"{note.name} is damaged")
     return found
 
 

@@ -31,7 +31,7 @@ from vidstyle.video.reader import exact_seconds
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.siting import place_written
 from vidstyle.video.source import url
-from vidstyle.video.target import PartialFile, PartialSequence
+from vidstyle.video.target import Announce, PartialFile, PartialSequence
 from vidstyle.video.tracks import Tracks
 
 _SILENT: Final = ColourTags(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, False)
@@ -67,6 +67,7 @@ class ClipWriter:
       colour samples stay where the source has them (chroma siting), and the file says so.
 
     `warnings` collects, one line each, what the result could not take over from the source.
+    `announce` is told of the hidden file, or folder, before it is there: a kill may leave it.
     `comment`, set before the first frame, goes to the result's tags, after the source's own, or
     into each picture.
     Raises `OutputError` and `SettingsError` before any work (see `check_output`), `EncodeError`
@@ -80,6 +81,7 @@ class ClipWriter:
         settings: OutputSettings | None = None,
         clip: ClipSettings | None = None,
         kept: float = 0.0,
+        announce: Announce = lambda hidden: None,
     ) -> None:
         self.path = Path(path)
         self.info = info
@@ -98,7 +100,7 @@ class ClipWriter:
         self._convert = RgbToFrame(self._colour, layout, dither, self._place)
         self._palette = Palette() if layout.name == "pal8" else None
         partial = PartialSequence if self._plan.container.numbered else PartialFile
-        self._partial = partial(self.path, settings.overwrite)
+        self._partial = partial(self.path, settings.overwrite, announce)
         self._origin: Fraction | None = None
         self._last_pts = -1
         self._moved = Fraction(0)
@@ -178,11 +180,6 @@ class ClipWriter:
         """(H, W, C) upright → as the result holds it: turned, odd sides cut."""
         height, width = self._stream.codec_context.height, self._stream.codec_context.width
         return self._orientation.coded(image)[:height, :width]
-
-    @property
-    def partial(self) -> Path:
-        """What lies on the disk until the result is complete: a hidden file, or a folder."""
-        return self._partial.hidden
 
     @property
     def size(self) -> tuple[int, int]:
