@@ -688,3 +688,30 @@ def test_a_signal_ends_even_what_is_deaf_to_it(what: str, word: str) -> None:
     assert process.wait(timeout=15) == 143
     process.stdout.close()
     process.stderr.close()
+
+
+LATE = """
+import atexit, os, sys
+from vidstyle import __main__, cli
+
+class Late:
+    def __del__(self, write=os.write):
+        write(1, b" taken apart")
+
+kept = Late()
+
+def main():
+    atexit.register(os.write, 1, b"tidied")
+    sys.exit(int(sys.argv[1]))
+
+cli.main = main
+__main__.start()
+"""
+
+
+@pytest.mark.parametrize(("status", "out"), [(130, "tidied"), (0, "tidied taken apart")])
+def test_a_stopped_command_is_not_taken_apart(status: int, out: str) -> None:
+    """All is tidied up by then, and freeing torch took ten seconds of a busy machine's time."""
+    line = [sys.executable, "-c", LATE, str(status)]
+    ended = subprocess.run(line, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, out, "")

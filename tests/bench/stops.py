@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--style", required=True, type=Path)
     parser.add_argument("--options", default="--size 96 --first-steps 20 --steps 2 --duration 0.7")
+    parser.add_argument("--stages", nargs="+", help="some of those in the table, else all")
     asked = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & makes deaf to it
     clip, style = str(asked.clip.resolve()), str(asked.style.resolve())
@@ -139,11 +140,13 @@ def main() -> None:
         "measuring": measured,
     }
     print(HEADER, flush=True)
-    for stage, ready in stages.items():
+    wanted = asked.stages or [*stages, "batch"]
+    for stage in [stage for stage in stages if stage in wanted]:
+        ready = stages[stage]
         line = [*options, "--report", "report.json"] if stage == "measuring" else options
         for number in NUMBERS:
             print(stop_run(stage, ready, number, line, whole), flush=True)
-    for number in NUMBERS:
+    for number in NUMBERS if "batch" in wanted else ():
         print(stop_batch(number, clip, style, own), flush=True)
 
 
