@@ -8,10 +8,10 @@ loads, the others once the work folder is there. All but the first are of forks 
 which has torch loaded already; a fork also goes on. A piece is closed every PIECE seconds here, not
 60, so that kills come before, between and after pieces.
 
-Of a batch or several devices only the command itself is killed: its workers are left to find that
-out, while the same command is at work again. A job file names files by their whole paths, and its
-precision: what one batch has timed or made is not another's here. --options are for single clips.
-One table.
+Of a batch or several devices the victims take turns: the command alone, whose workers are left to
+find that out while the same command is at work again; a worker, whose task the same command has
+begun again; and all at once. A job file names files by their whole paths, and its precision: what
+one batch has timed or made is not another's here. --options are for single clips. One table.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Set
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,22 @@ PIECE = 0.5  # seconds
 LOADING = 3.0  # seconds, at least, in which a process of its own has begun nothing
 REPOSITORY = Path(__file__).parents[2]
 RUN = "from tests.bench.kills import run; run()"
-HEADER = "| command | killed while | frames kept | bytes equal | left |\n|---|---|---|---|---|"
+VICTIMS = ("command", "worker", "all")
+HEADER = (
+    "| command | killed | while | frames kept | bytes equal | left |\n|---|---|---|---|---|---|"
+)
 
 
 def run() -> None:
     """The command with pieces of so many seconds, in its workers too."""
+    from vidstyle import __main__ as command
     from vidstyle import checkpoint
     from vidstyle.batch import local
-    from vidstyle.cli import main
 
     seconds = float(sys.argv.pop(1))
     checkpoint.PIECE_SECONDS = seconds  # type: ignore[misc]
     local._serve = partial(serve, seconds)
-    main()
+    command.start()
 
 
 def serve(seconds: float, *given: Any) -> None:
@@ -85,6 +89,7 @@ class Fork:
         self.pid = os.fork()
         if self.pid == 0:
             try:
+                os.setsid()
                 os.chdir(folder)
                 os.dup2(self._said.fileno(), 2)
                 sys.argv = ["vidstyle", str(piece), "run", *options]
@@ -113,9 +118,22 @@ class Fork:
         self._said.seek(0)
         return None, self._said.read()
 
-    def send_signal(self, number: signal.Signals) -> None:
-        if self.returncode is None:
-            os.kill(self.pid, number)
+
+def workers(command: int) -> list[int]:
+    """The processes that `command` has begun, but for the one that looks after their semaphores."""
+    found = Path(f"/proc/{command}/task/{command}/children").read_text().split()
+    return [int(pid) for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def kill(command: int, victim: str) -> bool:
+    """Whether there was somebody to kill."""
+    if victim == "all":
+        os.killpg(command, signal.SIGKILL)
+        return True
+    found = workers(command)[-1:] if victim == "worker" else [command]
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    return bool(found)
 
 
 def is_batch(clip: str) -> bool:
@@ -161,7 +179,7 @@ def render(
 
 
 def kill_once(
-    options: list[str], moment: float, working: bool, names: Set[str]
+    options: list[str], moment: float, working: bool, names: Set[str], victim: str
 ) -> tuple[dict[str, bytes], int, str] | None:
     """Files of the run after a kill, frames it did not have to make, and what it left behind.
 
@@ -176,11 +194,15 @@ def kill_once(
         end = time.perf_counter() + moment
         while process.poll() is None and time.perf_counter() < end:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if results(folder).keys() == names:
+        if process.poll() is not None or not kill(process.pid, victim):
+            process.wait()
             return None
-        made, said, _ = render(folder, options, fork)
+        _, said = process.communicate() if victim == "worker" else (process.wait(), "")
+        if results(folder).keys() == names and victim != "worker":
+            return None
+        if process.returncode:
+            _, said, _ = render(folder, options, fork)
+        made = results(folder)
         return made, kept_frames(said), left_behind(folder)
 
 
@@ -190,17 +212,20 @@ def kill_often(options: list[str], kills: int, chance: random.Random) -> int:
         batch = is_batch(options[0])
         undisturbed, _, (loading, working) = render(Path(folder), options, fork=not batch)
     what = " ".join(Path(word).name for word in options)
-    equal = 0
-    for number in range(kills):
+    shared = batch or any("," in word for word in options)
+    equal, victims = 0, cycle(VICTIMS if shared else VICTIMS[:1])
+    for number, victim in zip(range(kills), victims, strict=False):
         end = working if number else max(loading, LOADING)
         names = undisturbed.keys()
-        while (killed := kill_once(options, chance.uniform(0, end), number > 0, names)) is None:
-            end /= 2
+        while (
+            killed := kill_once(options, chance.uniform(0, end), number > 0, names, victim)
+        ) is None:
+            end = end * 0.7 if victim != "worker" else working
         made, kept, left = killed
         equal += made == undisturbed
         when = "loading" if number == 0 else "working"
         same = "yes" if made == undisturbed else "NO"
-        print(f"| {what} | {when} | {kept} | {same} | {left or '–'} |", flush=True)
+        print(f"| {what} | {victim} | {when} | {kept} | {same} | {left or '–'} |", flush=True)
     return equal
 
 
