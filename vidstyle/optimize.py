@@ -28,7 +28,6 @@ BETAS = (0.9, 0.99)
 MEMORY = 8  # pairs of L-BFGS: more than a frame has steps, unless many are asked for
 FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels, while it knows no curvature yet
 FARTHEST = 0.02  # of any other of its moves, root mean square
-SHIMMER = 0.6  # times the temporal weight: "Shimmer" in tests/bench/results/README.md
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Goal:
     `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to, with `hold` times
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
     [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
-    total variation. Style and content are compared with the picture resized to `size` (h, w), where
-    that is not its own.
+    total variation, `shimmer`: times the temporal weight, of the resampling loss. Style and content
+    are compared with the picture resized to `size` (h, w), where that is not its own.
     """
 
     grams: Mapping[str, Tensor]
@@ -62,6 +61,7 @@ class Goal:
     flow: Tensor | None = None
     hold: float = 1.0
     calm: float = 1.0
+    shimmer: float = 0.0
     size: tuple[int, int] | None = None
 
     def seen(self, image: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ class Optimizer:
         if goal.carried is not None and goal.trust is not None and want.temporal_weight:
             held = temporal_loss(image, goal.carried, goal.trust)
             if goal.flow is not None:
-                held = held + SHIMMER * resampling_loss(image, goal.flow, goal.trust)
+                held = held + goal.shimmer * resampling_loss(image, goal.flow, goal.trust)
             loss = loss + want.temporal_weight * held
         return loss
 

@@ -31,7 +31,7 @@ from vidstyle.images import (
     to_side,
     to_tensor,
 )
-from vidstyle.losses import mean_grams
+from vidstyle.losses import mean_grams, resampling_loss
 from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
@@ -47,12 +47,16 @@ HASTE = 3.0  # times the pace that is added where nothing is painted yet
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
 EFFORT = 3.0  # times the steps that are added where all of a frame is new
-LOOKS = (0.85, 1.41)  # times its size at which a later frame is looked at, in the first pass
+LOOKS = (0.7, 1.41)  # times its size at which a later frame is looked at, in the first pass
 CALM = 10.0  # times the total variation's weight, in that: being enlarged brings grain
+SHIMMER = 0.8  # times the temporal weight, of the resampling loss
 PASS_STEPS = 2  # of a later pass over a shot
 PASS_HOLD = 0.25  # times the content's weight, in that
 PASS_CALM = 2.0  # times the total variation's weight, in that
-PASS_LOOK = 0.85  # times its size at which a frame is looked at, in that
+PASS_LOOK = 1.0  # times its size at which a frame is looked at, in that
+PASS_NEAR = 0.3  # times its size that a painting without fine detail adds to that
+FINE = 1.25e-3  # the resampling loss of a painting for which these are, half a pixel on
+FINENESS = (0.3, 1.5)  # at least and at most: what a painting's, over that, counts for
 BLEND = 0.95  # of the carried picture in a later pass's start, the rest is the frame's own
 
 Size = tuple[int, int]
@@ -112,6 +116,7 @@ class StyleTargets:
         self.paintings, self.optimizer = paintings, optimizer
         self.cache = StyleCache(optimizer.net, optimizer.compute)
         self.known: dict[int, dict[str, Tensor]] = {}
+        self.finest: dict[int, float] = {}
 
     def at(self, side: int) -> dict[str, Tensor]:
         """tap → (1, C, C), for a picture whose long side is `side` pixels."""
@@ -121,10 +126,27 @@ class StyleTargets:
             self.known[side] = mean_grams(each)
         return self.known[side]
 
+    def fineness(self, side: int) -> float:
+        """What clips of this long side would shimmer in these paintings: 1 like *Starry Night*.
+
+        What keeps a picture steady costs brush work, and a broad brush needs less of it.
+        """
+        if side not in self.finest:
+            each = [_shimmer(self._fitted(painting, side)) for painting in self.paintings]
+            least, most = FINENESS
+            self.finest[side] = min(max((sum(each) / len(each) / FINE) ** 0.5, least), most)
+        return self.finest[side]
+
     def _fitted(self, painting: Tensor, side: int) -> Tensor:
         # Never enlarged: its brush work would become a blur to be copied.
         side = min(side, max(painting.shape[2:]))
         return to_side(painting, side, self.optimizer.net.least_side)
+
+
+def _shimmer(picture: Tensor) -> float:
+    """What (1, 3, H, W) loses, mean square, where it is read half a pixel on."""
+    one = torch.ones_like(picture[:, :1])
+    return float(resampling_loss(picture, torch.cat([one, one], dim=1) / 2, one))
 
 
 @dataclass(frozen=True)
@@ -367,8 +389,12 @@ class OptimizingStyler:
         carried = warp_sharp(past.result, link.flow)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
-        levels = self._fine(content, PASS_STEPS, PASS_LOOK)
+        near = round(PASS_NEAR * (1 - self._fineness(content)), 1)  # hardly enlarged is but blurred
+        levels = self._fine(content, PASS_STEPS, PASS_LOOK + near)
         return _Plan(link, carried, ripe, start, levels, PASS_CALM, PASS_HOLD)
+
+    def _fineness(self, content: Tensor) -> float:
+        return self.targets.fineness(max(solved_size(_size(content), self.least)))
 
     def _fine(self, content: Tensor, steps: int, look: float) -> list[Level]:
         """The solved size, looked at `look` times as large, and full size where that is larger."""
@@ -389,6 +415,7 @@ class OptimizingStyler:
                 size=seen,
                 hold=plan.hold,
                 calm=plan.calm,
+                shimmer=SHIMMER * self._fineness(content),
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
                 flow=link.flow if size == full else None,

@@ -83,7 +83,7 @@ def test_fine_detail_is_let_go_where_it_moves_by_parts_of_a_pixel():
     held = replace(goal_of(work, grey()), carried=start, trust=torch.ones(1, 1, 48, 64))
 
     def detail(pixels: float) -> torch.Tensor:
-        goal = replace(held, flow=torch.full((1, 2, 48, 64), pixels))
+        goal = replace(held, flow=torch.full((1, 2, 48, 64), pixels), shimmer=0.6)
         return work.descend(start, goal, PixelLBFGS, 10).diff(dim=3).square().mean()
 
     assert detail(0.5) < 0.8 * detail(2.0)

@@ -20,8 +20,10 @@ from vidstyle.measure import StyleJudge, WarpError
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
     COARSEST_SIDE,
+    FINENESS,
     LOOKS,
     PASS_LOOK,
+    PASS_NEAR,
     SOLVE_SIDE,
     Correspondence,
     OptimizingStyler,
@@ -230,11 +232,30 @@ def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
         return [size[1] / own[1] for own, size in seen]
 
     far, near = LOOKS
+    later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
     found = frames_after_the_first(panning(4))
-    assert found == pytest.approx([far, near, far, PASS_LOOK], abs=0.01)
+    assert found == pytest.approx([far, near, far, later], abs=0.01)
     wide = np.random.default_rng(2).random((32, SOLVE_SIDE + 60, 3), np.float32)
     found = frames_after_the_first([wide, wide])
-    assert found == pytest.approx([far, 1, PASS_LOOK, 1], abs=0.01)
+    assert found == pytest.approx([far, 1, later, 1], abs=0.01)
+
+
+def test_a_fine_painting_is_kept_calmer_than_a_broad_one():
+    """Half the contrast is half as fine; several count as one; none counts beyond the bounds."""
+    noise = np.random.default_rng(0).random((96, 128, 3), np.float32)
+    fine = 0.4 + 0.2 * noise
+    weak, flat = 0.5 + (fine - 0.5) / 2, np.full_like(fine, 0.5)
+    least, most = FINENESS
+
+    def fineness(*paintings: np.ndarray) -> float:
+        work = OptimizingStyler(toy_net(), list(paintings), cpu(), QUICK, None)
+        return work.targets.fineness(128)
+
+    assert least < fineness(weak) < fineness(fine) < most
+    assert fineness(fine) == pytest.approx(2 * fineness(weak), rel=0.01)
+    assert fineness(fine, fine) == pytest.approx(fineness(fine))
+    assert fineness(flat) == least
+    assert fineness(noise) == most
 
 
 def test_what_is_carried_on_keeps_detail_that_lite_sees_from_near_only(monkeypatch):
