@@ -24,8 +24,11 @@ def paint_alike(content: Tensor, source: Tensor, result: Tensor, wanted: Tensor)
     Where `wanted` (1, 1, H, W) is 0, it is `result` as it stands.
     """
     size = _cell(content)
-    made = _blended(result, _offsets(content, source, _corners(wanted, size), size), size)
-    return torch.where(wanted != 0, made, result)
+    offsets = _offsets(content, source, _corners(wanted, size), size)
+    y, x = (wanted[0, 0] != 0).nonzero(as_tuple=True)
+    made = result.clone()
+    made[0, :, y, x] = _blended(result, offsets, size, y, x)
+    return made
 
 
 def _cell(picture: Tensor) -> int:
@@ -81,19 +84,17 @@ def _placed(windows: Tensor, spacing: int, toll: float) -> Tensor:
     return torch.cat([where, windows], dim=-1).flatten(0, 1).T
 
 
-def _blended(result: Tensor, offsets: Tensor, size: int) -> Tensor:
-    """Every pixel from where its cell's four corners have moved, the nearer the more."""
+def _blended(result: Tensor, offsets: Tensor, size: int, y: Tensor, x: Tensor) -> Tensor:
+    """(3, N): these pixels from where their cell's four corners have moved, the nearer the more."""
     height, width = result.shape[2:]
-    y = torch.arange(height, device=result.device)[:, None]
-    x = torch.arange(width, device=result.device)
     rows, columns = offsets.shape[1:]
     pixels = result[0].flatten(1)
-    blend = torch.zeros_like(pixels)
+    blend = torch.zeros(len(pixels), len(y), device=result.device, dtype=result.dtype)
     for down in (0, 1):
         for right in (0, 1):
             row, column = y // size + down, x // size + right
             near = (1 - (y / size - row).abs()) * (1 - (x / size - column).abs())
             across, along = offsets[:, row.clamp(max=rows - 1), column.clamp(max=columns - 1)]
             place = (y + along).clamp(0, height - 1) * width + (x + across).clamp(0, width - 1)
-            blend += near.flatten() * pixels[:, place.flatten()]
-    return blend.view_as(result)
+            blend += near * pixels[:, place]
+    return blend

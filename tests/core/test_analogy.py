@@ -41,7 +41,7 @@ def test_brush_work_comes_from_what_looks_alike_and_not_from_the_same_place():
     band = (torch.arange(128) // 24 % 2).float()
     source, content = torch.lerp(dark, light, band), torch.lerp(light, dark, band)
     red, blue = (torch.tensor(c).view(1, 3, 1, 1) for c in ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)))
-    made = paint_alike(content, source, torch.lerp(red, blue, band))
+    made = paint_alike(content, source, torch.lerp(red, blue, band).expand_as(content))
     wanted = torch.lerp(blue, red, band).expand_as(made)
     middle = (torch.arange(128) % 24 - 11.5).abs() < 7
     assert (made - wanted)[..., middle].abs().max() < 0.01
