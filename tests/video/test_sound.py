@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -267,6 +268,20 @@ def test_a_broken_time_of_sound_is_no_hour_of_silence(tmp_path: Path, ending: st
         kept = [packet.pts * packet.time_base for packet in moved if packet.size]
     assert len(kept) == len(whole) - 1
     assert max(kept) == max(packet.pts * packet.time_base for packet in whole)
+
+
+def test_sound_goes_on_beyond_the_length_that_the_header_says(tmp_path: Path) -> None:
+    """As where a recording was broken off and mended badly."""
+    path = flashing(tmp_path / "mp2.mkv", "mp2", seconds=16)
+    data = path.read_bytes()
+    at = data.index(b"\x44\x89\x88") + 3  # Duration, a double
+    path.write_bytes(data[:at] + struct.pack(">d", 2000.0) + data[at + 8 :])
+    with av.open(str(path)) as clip:
+        whole = sum(packet.size > 0 for packet in clip.demux())
+    with av.open(str(path)) as clip:
+        assert clip.duration == 2_000_000
+        moved = Timeline(clip, clip.streams.video[0]).moved(clip.demux())
+        assert sum(packet.size > 0 for packet in moved) == whole
 
 
 def test_a_broken_time_of_a_picture_moves_no_other(tmp_path: Path) -> None:

@@ -46,19 +46,26 @@ class Timeline:
     def moved(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
         """The same packets, which must be those of pictures and all sound at least."""
         waiting: list[av.Packet] = []
-        for packet in packets:
-            if packet.size and packet.stream_index == self._picture:
-                if self._has_jumped(packet, self._shift) and self._end is not None:
-                    self._shift = self._end - _time(packet)
-                    yield from self._released(waiting)
-                yield self._move(packet)
-            elif packet.size and (waiting or self._is_lost(packet) or self._is_astray(packet)):
-                waiting.append(packet)
-                if len(waiting) > _HELD:
-                    yield from self._released(waiting)
-            else:
-                yield self._move(packet)
+        try:
+            for packet in packets:
+                yield from self._in_turn(packet, waiting)
+        except av.FFmpegError:
+            yield from self._released(waiting)  # what was read before the file broke off
+            raise
         yield from self._released(waiting)
+
+    def _in_turn(self, packet: av.Packet, waiting: list[av.Packet]) -> Iterator[av.Packet]:
+        if packet.size and packet.stream_index == self._picture:
+            if self._has_jumped(packet, self._shift) and self._end is not None:
+                self._shift = self._end - _time(packet)
+                yield from self._released(waiting)
+            yield self._move(packet)
+        elif packet.size and (waiting or self._is_lost(packet) or self._is_astray(packet)):
+            waiting.append(packet)
+            if len(waiting) > _HELD:
+                yield from self._released(waiting)
+        else:
+            yield self._move(packet)
 
     def _released(self, waiting: list[av.Packet]) -> Iterator[av.Packet]:
         """In turn, but for those that a broken time puts far ahead of all others."""
@@ -68,11 +75,13 @@ class Timeline:
         waiting.clear()
 
     def _is_astray(self, packet: av.Packet) -> bool:
-        if self._front is None:
+        """Far ahead of all that was read, and where no clock jumps of what the header says too."""
+        if self._front is None or (self._latest is None and not self._jumps):
             return False
+        ahead = self._front + _JUMPS
+        latest = ahead if self._jumps or self._latest is None else max(ahead, self._latest)
         before = self._shifts.get(packet.stream_index, self._shift)
-        begin = _time(packet) + min(before, self._shift)
-        return begin > (self._front + _JUMPS if self._jumps else self._latest or begin)
+        return _time(packet) + min(before, self._shift) > latest
 
     def _is_lost(self, packet: av.Packet) -> bool:
         before = self._shifts.get(packet.stream_index, self._shift)

@@ -64,10 +64,10 @@ class _Track(Protocol):
 
     sheds_run_in: bool
 
-    def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
+    def convert(self, packet: av.Packet, origin: Fraction) -> Iterable[av.Packet]:
         """Packets for the result, whose clock shows 0 at `origin` on the source's."""
 
-    def drain(self) -> list[av.Packet]:
+    def drain(self) -> Iterable[av.Packet]:
         """What is still held back."""
 
 
@@ -119,28 +119,42 @@ class _Encoded:
         self._kind: tuple[object, ...] = ()
         self._end = 0  # of what has been encoded, in samples
 
-    def convert(self, packet: av.Packet, origin: Fraction) -> list[av.Packet]:
+    def convert(self, packet: av.Packet, origin: Fraction) -> Iterator[av.Packet]:
         try:
             frames = cast(list[av.AudioFrame], packet.decode())
         except av.FFmpegError:
-            return []  # a broken packet is a short silence
-        packets: list[av.Packet] = []
+            return  # a broken packet is a short silence
         for frame in frames:
             if frame.pts is not None and frame.time_base is not None:
                 frame.pts -= round(origin / frame.time_base)
-            packets += self._encoded(self._timed(frame))
-        return packets
+            yield from self._encoded(self._timed(frame))
 
-    def drain(self) -> list[av.Packet]:
-        return [*self._encoded(self._rest()), *self._stream.encode(None)]
+    def drain(self) -> Iterator[av.Packet]:
+        yield from self._encoded(self._rest())
+        yield from self._stream.encode(None)
 
     def _timed(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
         kind = (frame.sample_rate, frame.format.name, frame.layout.name, frame.time_base)
-        if kind != self._kind:
+        rate = self._stream.codec_context.sample_rate
+        begin = 0 if frame.pts is None else round(frame.pts * (frame.time_base or 0) * rate)
+        if kind != self._kind or begin - self._end > 2 * rate:
             yield from self._rest()
+            # By the second: the graph would hold all of a long silence at once.
+            while begin - self._end > 2 * rate:
+                yield self._silence(rate)
             self._graph, self._kind = self._build(frame), kind
         self._graph.push(frame)
         yield from self._ready()
+
+    def _silence(self, samples: int) -> av.AudioFrame:
+        made = self._stream.codec_context
+        frame = av.AudioFrame(made.format.name, made.layout.name, samples)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.sample_rate, frame.time_base = made.sample_rate, Fraction(1, made.sample_rate)
+        frame.pts = self._end
+        self._end += samples
+        return frame
 
     def _rest(self) -> Iterator[av.AudioFrame]:
         if self._kind:
@@ -170,8 +184,9 @@ class _Encoded:
         graph.configure()
         return graph
 
-    def _encoded(self, frames: Iterable[av.AudioFrame]) -> list[av.Packet]:
-        return [packet for frame in frames for packet in self._stream.encode(frame)]
+    def _encoded(self, frames: Iterable[av.AudioFrame]) -> Iterator[av.Packet]:
+        for frame in frames:
+            yield from self._stream.encode(frame)
 
 
 class _Rewritten:
@@ -294,14 +309,16 @@ class Tracks:
             self._write(self._next)
             self._next = next(self._packets, None)
         for track in self._tracks.values():
-            self._output.mux(track.drain())
+            for packet in track.drain():
+                self._output.mux(packet)
 
     def close(self) -> None:
         self._source.close()
 
     def _write(self, packet: av.Packet) -> None:
         try:
-            self._output.mux(self._tracks[packet.stream_index].convert(packet, self._origin))
+            for converted in self._tracks[packet.stream_index].convert(packet, self._origin):
+                self._output.mux(converted)
         except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):
             self._warn_once("broken packets of sound are left out, as short silences")
 
