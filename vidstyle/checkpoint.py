@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 import zipfile
@@ -222,7 +223,7 @@ class _OpenPiece:
         self.bytes += levels.nbytes
 
     def commit(self, ends_shot: bool) -> list[Piece]:
-        """None where not even the first frame was written."""
+        """Nothing where not even the first frame was written."""
         end, state = self._reached
         if end == self.first:
             return []
@@ -327,7 +328,7 @@ def _pieces(folder: Path, shot: int | None = None) -> list[Piece]:
 def _make_way(path: Path, on_warning: OnWarning) -> None:
     """Sets aside what is no file where one of ours has to be."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        aside = path.with_name(f"{path.name}.damaged")
+        aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.damaged")
         path.replace(aside)
         on_warning(f"{path}: no file, as it should be; set aside as {aside.name}")
 
@@ -451,11 +452,26 @@ class Work:
             write_synced(note, str(path.absolute()))
 
     def _remove_own(self) -> None:
-        """Also the lock, while it is held: once it is not, it is another run's."""
+        """Also the lock, while it is held: once it is not, it is another run's.
+
+        Nothing where others are at work on shots: they hold those alone.
+        """
+        if self._is_shared():
+            return
         for path in self.folder.iterdir():
             if _OWN.fullmatch(path.name):
                 with suppress(OSError):  # the result is complete: nothing is lost
                     path.unlink()
+
+    def _is_shared(self) -> bool:
+        for path in self.folder.iterdir():
+            if re.fullmatch(r"\d{8,}\.lock", path.name):
+                try:
+                    with FileLock(path).acquire(blocking=False):
+                        pass
+                except (OSError, Timeout):
+                    return True
+        return False
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -526,7 +542,8 @@ class Work:
             path = Path(os.fsdecode(note.read_bytes()))
             # A damaged note may name anything.
             if _HIDDEN.fullmatch(path.name) and "\0" not in str(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                is_folder = path.is_dir() and not path.is_symlink()
+                shutil.rmtree(path) if is_folder else path.unlink(missing_ok=True)
             note.unlink()
 
     def _tell_of_changes(self, environment: Facts) -> None:

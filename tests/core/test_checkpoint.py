@@ -534,6 +534,19 @@ def test_shots_are_made_apart_in_any_order(tmp_path: Path, clock: list[float]) -
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
 
 
+def test_a_render_leaves_alone_what_makers_of_shots_have_begun(tmp_path: Path) -> None:
+    """Though it has nothing to go on from: theirs is not closed yet."""
+    first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE)
+    first.settle({}, {})
+    with first.shot(0) as shot:
+        shot.add(images(1)[0], {})
+        taken = pytest.raises(OutputError, match="another run is at work")
+        with taken, second.held({}, {}), second.shot(0):
+            pass
+    assert [piece.end - piece.first for piece in shot.pieces] == [1]
+    assert Work(tmp_path, "a", PICTURE).frames == 1
+
+
 def test_a_shot_is_one_process_s_at_a_time(tmp_path: Path) -> None:
     first, second = Work(tmp_path, "a", PICTURE), Work(tmp_path, "a", PICTURE)
     taken = pytest.raises(OutputError, match="another run is at work")

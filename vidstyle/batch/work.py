@@ -118,7 +118,10 @@ def _rendered_or_cut(task: Task, say: Say) -> Outcome | Cut:
     if earlier is None:
         return _with_stills(_rendered(job, key, say), job)
     if (made := Path(earlier.report["result"])) == job.target:
-        _remove_work(job)  # a run was killed when it had just been made
+        try:
+            _remove_work(job)  # a run was killed when it had just been made
+        except VidstyleError as error:
+            say(Said(f"warning: what that run has stored stays there: {error}"))
     else:
         copy_result(made, job.target, job.settings.output.overwrite)
         say(Said(f"the same as {made}, and copied from there"))
