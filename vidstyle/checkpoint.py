@@ -460,7 +460,7 @@ class Work:
             return
         for path in self.folder.iterdir():
             if _OWN.fullmatch(path.name):
-                with suppress(OSError):  # the result is complete: nothing is lost
+                with suppress(OSError):  # nothing in it is needed any more
                     path.unlink()
 
     def _is_shared(self) -> bool:

@@ -32,11 +32,10 @@ from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.siting import LEFT, place_read
-from vidstyle.video.source import moving_pictures, open_source, url
+from vidstyle.video.source import MICROSECOND, moving_pictures, open_source, url
 from vidstyle.video.timeline import Timeline, may_start_over
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
-_MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
 _FASTEST: Final = 1000  # frames a second
 _CUT_OFF: Final = 1.0  # seconds that may be missing without a word: headers are not that exact
@@ -337,10 +336,11 @@ class ClipReader:
         self._one_time = in_avi and self._decoder.codec.canonical_name in ("h264", "hevc")
 
     def _packets(self) -> Iterator[av.Packet | None]:
-        timeline, streams = Timeline(self._container, self._stream), self._container.streams
+        timeline = Timeline(self._container, self._stream)
+        sound = self._container.streams.audio if may_start_over(self._container) else ()
         for _ in range(_READ_TRIES):
             try:
-                for packet in timeline.moved(self._container.demux(self._stream, *streams.audio)):
+                for packet in timeline.moved(self._container.demux(self._stream, *sound)):
                     if packet.stream is not self._stream:  # a last, empty one says index 0
                         continue
                     if self._one_time:
@@ -564,7 +564,7 @@ def _rate(stream: VideoStream) -> Fraction:
 def _duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> float | None:
     if stream.duration is not None:
         return float(stream.duration * time_base)
-    return float(container.duration * _MICROSECOND) if container.duration else None
+    return float(container.duration * MICROSECOND) if container.duration else None
 
 
 def _own_duration(
@@ -584,8 +584,8 @@ def _own_duration(
 
 def _origin(container: InputContainer, time_base: Fraction, first_pts: int) -> int:
     """When the clip begins, pictures or sound: that moment is 0 in the result."""
-    begin = (container.start_time or 0) * _MICROSECOND
+    begin = (container.start_time or 0) * MICROSECOND
     # FFmpeg rounds this time to microseconds; do not take that for earlier sound.
-    if abs(first_pts * time_base - begin) <= 2 * _MICROSECOND:
+    if abs(first_pts * time_base - begin) <= 2 * MICROSECOND:
         return first_pts
     return min(first_pts, max(0, math.floor(begin / time_base)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _TAGS_MAY_FAIL: Final = int(av.__version__.split(".")[0]) < 19
 

@@ -11,10 +11,11 @@ from av.container import InputContainer
 from av.format import Flags
 from av.stream import Stream
 
+from vidstyle.video.source import MICROSECOND
+
 _STARTS_OVER: Final = Fraction(1)  # seconds back; less is disorder
 _JUMPS: Final = Fraction(10)  # seconds on, in files whose clock may; FFmpeg's own measure
 _MAY_START_OVER: Final = cast(int, Flags.ts_discont.value)
-_MICROSECOND: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for a container's own times
 _HELD: Final = 500  # packets that may lie in a file before the picture they belong to
 
 
@@ -41,10 +42,10 @@ class Timeline:
         self._latest: Fraction | None = None  # that the header lets anything begin
         if container.duration is not None:
             end = (container.start_time or 0) + container.duration
-            self._latest = end * _MICROSECOND + _JUMPS
+            self._latest = end * MICROSECOND + _JUMPS
 
     def moved(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
-        """The same packets, which must be those of pictures and all sound at least."""
+        """The same packets: the pictures' at least, and all sound's where clocks may jump."""
         waiting: list[av.Packet] = []
         try:
             for packet in packets:
@@ -76,10 +77,13 @@ class Timeline:
 
     def _is_astray(self, packet: av.Packet) -> bool:
         """Far ahead of all that was read, and where no clock jumps of what the header says too."""
-        if self._front is None or (self._latest is None and not self._jumps):
+        if self._front is None:
             return False
-        ahead = self._front + _JUMPS
-        latest = ahead if self._jumps or self._latest is None else max(ahead, self._latest)
+        latest = self._front + _JUMPS
+        if not self._jumps:
+            if self._latest is None:
+                return False
+            latest = max(latest, self._latest)
         before = self._shifts.get(packet.stream_index, self._shift)
         return _time(packet) + min(before, self._shift) > latest
 

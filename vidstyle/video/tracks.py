@@ -26,10 +26,9 @@ from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 from vidstyle.video.encoders import Container
 from vidstyle.video.labels import lost_stream_tags, repeats_chapters, stream_tags
 from vidstyle.video.reader import picture_stream
-from vidstyle.video.source import open_source
+from vidstyle.video.source import MICROSECOND, open_source
 from vidstyle.video.timeline import Timeline, may_start_over
 
-_MICROSECOND: Final = Fraction(1, 1_000_000)
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
 _GAP: Final = 0.02  # seconds: less is a coarse clock's rounding
 # Sound before a part's first moment that goes along unheard: a decoder begins with a fade or, where
@@ -141,19 +140,19 @@ class _Encoded:
             yield from self._rest()
             # By the second: the graph would hold all of a long silence at once.
             while begin - self._end > 2 * rate:
-                yield self._silence(rate)
+                yield self._second_of_silence()
             self._graph, self._kind = self._build(frame), kind
         self._graph.push(frame)
         yield from self._ready()
 
-    def _silence(self, samples: int) -> av.AudioFrame:
+    def _second_of_silence(self) -> av.AudioFrame:
         made = self._stream.codec_context
-        frame = av.AudioFrame(made.format.name, made.layout.name, samples)
+        frame = av.AudioFrame(made.format.name, made.layout.name, made.sample_rate)
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))
         frame.sample_rate, frame.time_base = made.sample_rate, Fraction(1, made.sample_rate)
         frame.pts = self._end
-        self._end += samples
+        self._end += made.sample_rate
         return frame
 
     def _rest(self) -> Iterator[av.AudioFrame]:
@@ -261,7 +260,7 @@ class Tracks:
         self._origin, self._since, self._until = origin, since, until
         if since is not None and self._tracks and not may_start_over(self._source):
             try:
-                self._source.seek(int((since - _BEFORE) / _MICROSECOND))
+                self._source.seek(int((since - _BEFORE) / MICROSECOND))
             except av.FFmpegError:  # without an index, after which it is of no more use
                 self._source = open_source(self._path)
         for index, track in self._tracks.items():
@@ -412,7 +411,7 @@ class Tracks:
     def _counts(self, stream: AudioStream) -> bool:
         """Whether its packets follow one another from the result's first moment on."""
         begin = (stream.start_time or 0) * (stream.time_base or 0)
-        from_start = begin <= (self._source.start_time or 0) * _MICROSECOND
+        from_start = begin <= (self._source.start_time or 0) * MICROSECOND
         return self._whole and from_start and self._source.format.name == "avi"
 
     def _encoder(self, stream: AudioStream, number: int, reason: str) -> AudioStream | None:
