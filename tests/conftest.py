@@ -18,7 +18,8 @@ from samples.clip import SampleClip, sample_clip
 from tests.video.made_clips import make_clip, texture
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
-TINY = ("--first-steps", "1", "--threads", "1")  # one thread: several fight on busy cores
+# One thread: several fight on busy cores. Timing two precisions takes longer than a tiny render.
+TINY = ("--first-steps", "1", "--threads", "1", "--precision", "fp32")
 
 
 class Outcome(NamedTuple):

@@ -320,7 +320,7 @@ def test_out_of_memory_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nAnd more.")
 
     monkeypatch.setattr("vidstyle.stylize.OptimizingStyler.next_frame", fail)
-    line = refusal(vidstyle("run", clip, "--style", painting, "-q"), status=1)
+    line = refusal(vidstyle("run", clip, "--style", painting, "-q", *TINY), status=1)
     assert line.startswith("out of memory (CUDA out of memory. Tried") and "--size" in line
     assert os.listdir() == []
 
@@ -332,14 +332,15 @@ def test_a_bug_of_ours_is_one_line_and_with_v_a_traceback(
         raise ZeroDivisionError("planted\nin two lines")
 
     monkeypatch.setattr("vidstyle.stylize.OptimizingStyler.next_frame", fail)
-    line = refusal(vidstyle("run", clip, "--style", painting, "-q"), status=1)
+    command = ("run", clip, "--style", painting, *TINY)
+    line = refusal(vidstyle(*command, "-q"), status=1)
     assert line.startswith("unexpected ZeroDivisionError: planted; run again with -v")
     for asked in ("-v", "-qv", "--verbose"):
-        done = vidstyle("run", clip, "--style", painting, asked)
+        done = vidstyle(*command, asked)
         assert done.status == 1 and "Traceback" in done.err
         assert done.err.splitlines()[-1].startswith("error: unexpected ZeroDivisionError")
     monkeypatch.setenv("VIDSTYLE_VERBOSE", "1")
-    assert "Traceback" in vidstyle("run", clip, "--style", painting).err
+    assert "Traceback" in vidstyle(*command).err
 
 
 def test_a_report_that_fails_late_leaves_the_clip(

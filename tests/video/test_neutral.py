@@ -19,6 +19,7 @@ from vidstyle.video.convert import RgbToFrame
 from vidstyle.video.planes import PixelLayout, make_frame, read_planes
 
 SIZE = (64, 48)
+QUICK = ("--steps", "1", *TINY, "--codec", "ffv1", "-y")
 
 
 def noise(name: str, seed: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
@@ -185,7 +186,7 @@ def test_samples_are_not_kept_where_they_mean_another_colour(
 
 def test_strength_zero_is_neutral(tmp_path: Path, vidstyle: Vidstyle, painting: Path) -> None:
     write_planes(tmp_path / "s.mkv", "yuv420p", (1, 1, 1, 1))
-    common = ("run", tmp_path / "s.mkv", "--style", painting, *TINY, "--codec", "ffv1", "-y")
+    common = ("run", tmp_path / "s.mkv", "--style", painting, *QUICK)
     assert vidstyle(*common, "-o", "a.mkv", "--strength", 0).status == 0
     for one, other in zip(planes(tmp_path / "s.mkv"), planes(Path("a.mkv")), strict=True):
         for ours, theirs in zip(one, other, strict=True):
@@ -194,7 +195,7 @@ def test_strength_zero_is_neutral(tmp_path: Path, vidstyle: Vidstyle, painting: 
 
 def test_strength_blends_linearly(tmp_path: Path, vidstyle: Vidstyle, painting: Path) -> None:
     write_planes(tmp_path / "s.mkv", "yuv444p", (1, 1, 1, 1), count=1)
-    common = ("run", tmp_path / "s.mkv", "--style", painting, *TINY, "--codec", "ffv1", "-y")
+    common = ("run", tmp_path / "s.mkv", "--style", painting, *QUICK)
     made = []
     for strength in (0, 0.25, 1):
         assert vidstyle(*common, "-o", "a.mkv", "--strength", strength).status == 0
