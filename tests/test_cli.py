@@ -34,9 +34,9 @@ from vidstyle.settings import StyleSettings, WorkSettings
 from vidstyle.video import ClipReader, probe
 
 COMMANDS = ("run", "image", "preview", "measure", "batch", "info")
-QUICK = ("--steps", "1", *TINY)
-# FFV1 holds few frames back: the hidden file is soon there.
-SLOW = ("--codec", "ffv1", "--steps", "10", *TINY)
+QUICK = ("--steps", "1", "--passes", "1", *TINY)
+# FFV1 holds few frames back, a single pass none: the hidden file is soon there.
+SLOW = ("--codec", "ffv1", "--steps", "10", "--passes", "1", *TINY)
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 REPORT = Report(
     "out.mp4", "clip.mp4", 48, 0, 2, 64, 48, 24.0, 2.0, None, "cpu", "fp32", "lite", 4, 50,
@@ -189,7 +189,7 @@ def test_times(text: str, seconds: float) -> None:
 
 def test_a_finished_clip(vidstyle: Vidstyle, clip: Path, painting: Path) -> None:
     """Opened again, it has the source's frames, times, size, colour tags and sound."""
-    usual = ("--steps", "1", *TINY, "--precision", "auto")
+    usual = ("--steps", "1", *TINY, "--precision", "auto")  # and as many passes
     done = vidstyle("run", clip, "--style", painting, "--report", "figures.json", *usual)
     assert done.status == 0 and done.out == ""
     assert sorted(os.listdir()) == ["clip-wave.mp4", "figures.json"]
@@ -204,6 +204,7 @@ def test_a_finished_clip(vidstyle: Vidstyle, clip: Path, painting: Path) -> None
     figures = json.loads(Path("figures.json").read_text())
     expected = {"frames": 5, "width": 64, "height": 48, "shots": 1, "steps": 1, "first_steps": 1}
     expected |= {"device": "cpu", "features": "lite", "flow": "dis", "result": "clip-wave.mp4"}
+    expected |= {"passes": 2}
     assert {key: figures[key] for key in expected} == expected
     assert figures["frames_per_second"] == pytest.approx(5 / figures["seconds"], rel=0.01)
     assert figures["peak_memory_mb"] > 50 and figures["precision"] in ("fp32", "bf16")
