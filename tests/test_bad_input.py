@@ -30,11 +30,10 @@ def refusal(done: Outcome, status: int = 2) -> str:
     return lines[0].removeprefix("error: ")
 
 
-@pytest.fixture
-def bad(tmp_path: Path, clip: Path, painting: Path) -> Path:
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory, clip: Path, painting: Path) -> Path:
     """A folder of files that are not what they should be."""
-    folder = tmp_path / "bad"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("bad")
     (folder / "folder.mp4").mkdir()
     (folder / "empty.mp4").touch()
     (folder / "empty.png").touch()
