@@ -9,8 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vidstyle.errors import InputError
-from vidstyle.features import load_features
-from vidstyle.features.distill import main
+from vidstyle.features import distill, load_features
 from vidstyle.features.vgg import BLOCKS, which_vgg
 
 
@@ -41,11 +40,13 @@ def lesson(tmp_path):
 
 
 def teach(lesson, name: str, monkeypatch, *more: str) -> dict[str, torch.Tensor]:
+    """On crops of an eighth of the usual pixels."""
+    monkeypatch.setattr(distill, "CROP", 48)
     path = lesson / name
     command = ["distill", "--teacher", lesson / "teacher.safetensors", "--photos"]
     command += [lesson / "photos", "--out", path, "--crops", "1", *more]
     monkeypatch.setattr(sys, "argv", list(map(str, command)))
-    main()
+    distill.main()
     return load_file(path)
 
 
