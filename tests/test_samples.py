@@ -53,29 +53,33 @@ def solid(clip, t):
     return cv2.erode((clip.coverage(t).max(0) > 0.98).astype(np.uint8), np.ones((3, 3)))
 
 
-def warp_error(clip, t, s, change=lambda flow: flow):
-    """Mean error in levels of frame `s` brought back to `t` by the (changed) true flow."""
+@pytest.fixture(scope="module", params=PAIRS)
+def warp_error(request, clip):
+    """Mean error in levels of frame `s` brought back to `t` by the true flow, as it is changed."""
+    t, s = request.param
     flow = clip.flow(t, s)
     there = sampled(solid(clip, s), flow) > 0.99
     trusted = ~clip.occluded(t, s) & (solid(clip, t) > 0) & there
     assert trusted.mean() > 0.6
-    error = np.abs(sampled(clip.frames[s], change(flow)) - clip.frames[t])
-    return error[trusted].mean()
+
+    def measured(change=lambda flow: flow):
+        error = np.abs(sampled(clip.frames[s], change(flow)) - clip.frames[t])
+        return error[trusted].mean()
+
+    return measured
 
 
-@pytest.mark.parametrize(("t", "s"), PAIRS)
-def test_true_flow_brings_one_frame_onto_another(clip, t, s):
-    assert warp_error(clip, t, s) < FAITHFUL_LEVELS
+def test_true_flow_brings_one_frame_onto_another(warp_error):
+    assert warp_error() < FAITHFUL_LEVELS
 
 
-@pytest.mark.parametrize(("t", "s"), PAIRS)
 @pytest.mark.parametrize(
     "change",
     [lambda f: -f, lambda f: 0 * f, lambda f: f + np.float32(0.5), lambda f: f[..., ::-1]],
     ids=["wrong sign", "no motion", "half a pixel off", "x and y swapped"],
 )
-def test_a_wrong_flow_is_found_out(clip, t, s, change):
-    assert warp_error(clip, t, s, change) > 1.5 * warp_error(clip, t, s)
+def test_a_wrong_flow_is_found_out(warp_error, change):
+    assert warp_error(change) > 1.5 * warp_error()
 
 
 def test_flow_there_and_back_cancels(clip):
