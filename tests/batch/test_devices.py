@@ -23,9 +23,9 @@ def settings(device: str, **more: object) -> RenderSettings:
 
 @pytest.fixture
 def film(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Sixteen frames in three shots, each a part of its own."""
+    """Ten frames in three shots, each a part of its own."""
     monkeypatch.setattr(sharing, "PART", 2)
-    return make_film(folder / "film.mkv", 6, 5, 5)
+    return make_film(folder / "film.mkv", 4, 3, 3)
 
 
 def alone(film: Path, style: Path, target: Path) -> bytes:
@@ -42,21 +42,21 @@ def test_two_devices_give_what_one_gives(folder: Path, film: Path) -> None:
     asked = settings("cpu,cpu")
     report = stylize_on_devices(film, [style], folder / "a.mkv", asked, events.append)
     assert (folder / "a.mkv").read_bytes() == alone(film, style, folder / "b.mkv")
-    assert (report.frames, report.shots, report.frames_resumed) == (16, 3, 0)
+    assert (report.frames, report.shots, report.frames_resumed) == (10, 3, 0)
     assert report.device == "2 x cpu"
-    assert report.frames_per_second == pytest.approx(16 / report.seconds, rel=0.01)
+    assert report.frames_per_second == pytest.approx(10 / report.seconds, rel=0.01)
     assert [type(event) for event in events].count(Started) == 1
     done = [event.done for event in events if isinstance(event, FrameDone)]
-    assert done == sorted(done) and done[-1] == 16
+    assert done == sorted(done) and done[-1] == 10
     assert not list(folder.glob(".a*"))  # nothing is left
 
 
 def test_a_short_clip_is_rendered_on_the_first(folder: Path) -> None:
-    film = make_film(folder / "film.mkv", 6, 5, 5)
+    film = make_film(folder / "film.mkv", 2, 2)
     events: list[Event] = []
     asked = settings("cpu,cpu")
     report = stylize_on_devices(film, [folder / "wave.png"], folder / "a.mkv", asked, events.append)
-    assert report.frames == 16 and report.device == "cpu"
+    assert report.frames == 4 and report.device == "cpu"
 
 
 def test_a_worker_s_error_ends_the_render(

@@ -19,13 +19,14 @@ import pytest
 from filelock import FileLock
 
 import vidstyle as v
-from tests.batch.made_jobs import outcomes, render_job, write_jobs
+from tests.batch.made_jobs import Here, outcomes, render_job, write_jobs
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_clip
 from vidstyle.batch import local
 from vidstyle.batch.jobs import read_jobs
 from vidstyle.batch.ledger import FAILED, FINISHED, Outcome
 from vidstyle.batch.local import LocalExecutor
+from vidstyle.batch.run import run_batch
 from vidstyle.batch.sharing import carry_out
 from vidstyle.batch.work import Begun, Progress, Said, Task, patient, work_on
 
@@ -147,9 +148,7 @@ def test_what_a_dying_worker_holds_is_waited_for(folder: Path) -> None:
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
 )
-def test_a_signal_ends_all_and_the_same_command_goes_on(
-    vidstyle: Vidstyle, folder: Path, number: signal.Signals
-) -> None:
+def test_a_signal_ends_all_and_the_same_jobs_go_on(folder: Path, number: signal.Signals) -> None:
     make_clip(folder / "shots" / "a.mp4", 8)
     (folder / "shots" / "b.mp4").unlink()
     path = write_jobs(folder, '[[job]]\nclip = "shots/a.mp4"\ncodec = "ffv1"\nname = "a.mkv"\n')
@@ -166,8 +165,7 @@ def test_a_signal_ends_all_and_the_same_command_goes_on(
     assert batch.returncode == 128 + number, said
     assert "Traceback" not in said and "the same command goes on" in said.splitlines()[-1]
     assert not list((folder / "night").glob(".a.partial-*"))
-    done = vidstyle("batch", path, "--workers", "1")
-    assert done.status == 0, done.err
+    assert run_batch(read_jobs(path), Here()).failed == 0
     (job,) = json.loads((folder / "night" / "night-report.json").read_text())["jobs"]
     assert (job["state"], job["frames"]) == ("finished", 8)
 
