@@ -204,6 +204,16 @@ def test_tags_without_a_place_are_said(tmp_path: Path) -> None:
     assert Labels.of(tmp_path / "a.mkv").tags == {"title": "The Scream", "DIRECTOR": "Munch"}
 
 
+def test_when_it_was_shot_is_carried(tmp_path: Path) -> None:
+    shot = {"creation_time": "2021-03-04T05:06:07.000000Z"}
+    path = make_clip(tmp_path / "s.mov", 5, metadata=shot)
+    for ending in (".mp4", ".mov", ".mkv", ".webm"):
+        assert carried(path, tmp_path / f"a{ending}").warnings == []
+        assert Labels.of(tmp_path / f"a{ending}").tags == shot
+    said = carried(path, tmp_path / "a.avi").warnings
+    assert said == ["left out of .avi: the tags creation_time"]
+
+
 def test_languages_without_a_place_are_said(tmp_path: Path) -> None:
     """mov and mp4 have codes for three letters of the alphabet only, avi has none at all."""
     given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # What the muxer writes itself, or what goes elsewhere.
 _NOT_CARRIED: Final = {
-    "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time",
-    "software", "timecode",
+    "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "software",
+    "timecode",
 }  # fmt: skip
 _UNKNOWN_LANGUAGE: Final = "und"
 _TIMECODE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
