@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -32,15 +31,20 @@ from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.siting import LEFT, place_read
-from vidstyle.video.source import MICROSECOND, moving_pictures, open_source, url
+from vidstyle.video.source import (
+    MICROSECOND,
+    moving_pictures,
+    open_source,
+    packets_of,
+    stated_end,
+    url,
+)
 from vidstyle.video.timeline import Timeline, may_start_over
 
 _READ_TRIES: Final = 20  # broken reads in one clip before the rest is given up
 _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assumes
 _FASTEST: Final = 1000  # frames a second
-_CUT_OFF: Final = 1.0  # seconds that may be missing without a word: headers are not that exact
-_STATE_LENGTH: Final = ("mov", "matroska", "flv")  # others' is worked out from the file's size
-_CLOCK_TIME: Final = re.compile(r"(\d+):(\d+):([\d.]+)")
+_CUT_OFF: Final = Fraction(3, 2)  # frames that may be missing: avi's headers count one too many
 _REORDERED: Final = 16  # frames that H.264 may hold back, at most
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
@@ -274,14 +278,15 @@ class ClipReader:
             reached = picture.pts + picture.frame.duration
             if seconds >= start:
                 yield picture
-        self._tell_if_cut_off(float((reached - self.info.first_pts) * self._time_base))
+        self._tell_if_cut_off(reached)
 
-    def _tell_if_cut_off(self, seconds: float) -> None:
-        stated = _own_duration(self._container, self._stream, self._time_base)
-        if stated is not None and seconds < stated - _CUT_OFF:
+    def _tell_if_cut_off(self, reached: int) -> None:
+        end, begin = reached * self._time_base, self.info.first_pts * self._time_base
+        stated = stated_end(self._container, self._stream)
+        if stated is not None and (stated - end) * self.info.rate > _CUT_OFF:
             self._warn_once(
-                f"the clip breaks off after {seconds:.2f} of {stated:.2f} s: it is cut off, or was "
-                "not copied to its end"
+                f"the clip breaks off after {float(end - begin):.2f} of {float(stated - begin):.2f}"
+                " s: it is cut off, or was not copied to its end"
             )
 
     def _from(self, start: Fraction) -> Iterator[_Picture]:
@@ -340,7 +345,7 @@ class ClipReader:
         sound = self._container.streams.audio if may_start_over(self._container) else ()
         for _ in range(_READ_TRIES):
             try:
-                for packet in timeline.moved(self._container.demux(self._stream, *sound)):
+                for packet in timeline.moved(packets_of(self._container, self._stream, *sound)):
                     if packet.stream is not self._stream:  # a last, empty one says index 0
                         continue
                     if self._one_time:
@@ -565,21 +570,6 @@ def _duration(container: InputContainer, stream: VideoStream, time_base: Fractio
     if stream.duration is not None:
         return float(stream.duration * time_base)
     return float(container.duration * MICROSECOND) if container.duration else None
-
-
-def _own_duration(
-    container: InputContainer, stream: VideoStream, time_base: Fraction
-) -> float | None:
-    """The pictures', where headers state it, apart from the sound's: mkv in a tag of the stream."""
-    if not container.format.name.startswith(_STATE_LENGTH):
-        return None
-    tag = _CLOCK_TIME.match(stream.metadata.get("DURATION", ""))
-    if tag is not None:
-        return sum(
-            float(part) * unit for part, unit in zip(tag.groups(), (3600, 60, 1), strict=True)
-        )
-    alone = len(container.streams) == 1
-    return _duration(container, stream, time_base) if stream.duration or alone else None
 
 
 def _origin(container: InputContainer, time_base: Fraction, first_pts: int) -> int:

@@ -26,7 +26,7 @@ from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 from vidstyle.video.encoders import Container
 from vidstyle.video.labels import lost_stream_tags, repeats_chapters, stream_tags
 from vidstyle.video.reader import picture_stream
-from vidstyle.video.source import MICROSECOND, open_source
+from vidstyle.video.source import MICROSECOND, open_source, packets_of, stated_end, whole_end
 from vidstyle.video.timeline import Timeline, may_start_over
 
 _BITS_PER_CHANNEL: Final = 96_000  # transparent for AAC and Opus alike
@@ -37,6 +37,8 @@ _RUN_UP: Final = Fraction(1, 20)
 _RUN_UP_OF: Final = {"mp3": Fraction(1, 10), "opus": Fraction(2, 25)}  # RFC 7845 asks for that
 _BEFORE: Final = Fraction(1, 5)  # seconds to seek further back, so that it is among what is read
 _APART: Final = Fraction(1)  # seconds between what lies side by side in a file, at most
+_CUT_OFF: Final = Fraction(1, 10)  # seconds of sound that may be missing without a word
+_ALL_CUT_OFF: Final = Fraction(3, 10)  # the same of a file, whose header may be rough
 _SAY_RUN_IN: Final = ("matroska", "webm")
 # Opus says it in a header of its own as well, in samples at 48 kHz, and players want both to agree.
 _OPUS_RUN_IN: Final = re.compile(rb"(?s)(?<=OpusHead..)..")
@@ -363,12 +365,28 @@ class Tracks:
             return
         source, picture = self._source, picture_stream(self._source, self._path)
         streams = [picture, *source.streams.audio, *source.streams.subtitles]
+        ends: dict[int, Fraction] = {}
         try:
-            for packet in Timeline(source, picture).moved(source.demux(*streams)):
+            for packet in Timeline(source, picture).moved(packets_of(source, *streams)):
+                end = _begin(packet) + _length(packet)
+                ends[packet.stream_index] = max(end, ends.get(packet.stream_index, end))
                 if packet.stream_index in self._tracks:
                     yield packet
         except av.FFmpegError as error:
             self._warnings.append(f"sound and subtitles break off: {error.strerror}")
+        else:
+            self._tell_if_cut_off(picture, ends)
+
+    def _tell_if_cut_off(self, picture: Stream, ends: dict[int, Fraction]) -> None:
+        """Sound; and the file, where headers do not state the pictures' own end."""
+        for number, stream in enumerate(self._source.streams.audio, 1):
+            stated, end = stated_end(self._source, stream), ends.get(stream.index, _NO_TIME)
+            if stream.index in self._tracks and stated is not None and stated - end > _CUT_OFF:
+                self._warnings.append(_cut_off(f"sound stream {number}", end, stated))
+        if stated_end(self._source, picture) is None:
+            whole, end = whole_end(self._source), max(ends.values(), default=_NO_TIME)
+            if whole is not None and whole - end > _ALL_CUT_OFF:
+                self._warnings.append(_cut_off("the file", end, whole))
 
     def _too_early(self, packet: av.Packet, begin: Fraction) -> bool:
         sheds = self._tracks[packet.stream_index].sheds_run_in
@@ -497,6 +515,10 @@ def _stub(stream: AudioStream, packet: av.Packet, seconds: Fraction) -> InputCon
     if stream.codec_context.delay:
         rest = _ANY_CODEC_DELAY.sub(b"\x56\xab", rest, count=1)
     return cast(InputContainer, av.open(io.BytesIO(data[:at] + delay + rest)))
+
+
+def _cut_off(what: str, end: Fraction, stated: Fraction) -> str:
+    return f"{what} breaks off after {float(end):.2f} of {float(stated):.2f} s"
 
 
 def _is_text(stream: SubtitleStream) -> bool:
