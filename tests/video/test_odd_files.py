@@ -24,7 +24,7 @@ from tests.video.made_clips import (
     texture,
 )
 from vidstyle.errors import InputError
-from vidstyle.settings import ClipSettings
+from vidstyle.settings import ClipSettings, OutputSettings
 from vidstyle.video import ClipReader, ClipWriter, probe
 from vidstyle.video.source import packets_of
 
@@ -148,14 +148,47 @@ def test_damaged_frames_are_kept_and_counted(tmp_path: Path) -> None:
     assert reader.damaged_frames > 0
 
 
-def textured(path: Path, count: int) -> Path:
+def textured(path: Path, count: int, codec: str | None = None) -> Path:
     """So many pictures unlike one another, ten a second."""
     given, times = info(width=160, height=120, rate=Fraction(10)), range(0, count * 1280, 1280)
     pictures = [texture(index) for index in range(count)]
-    with ClipWriter(path, given) as writer:
+    with ClipWriter(path, given, OutputSettings(codec=codec)) as writer:
         for frame in frames(pictures, list(times), given.time_base):
             writer.write(frame)
     return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.webm", "libvpx-vp9"), ("a.mkv", "libsvtav1"), ("a.mkv", "libx264"), ("a.mkv", "libx265")],
+)
+@pytest.mark.parametrize("blank", [False, True])
+def test_lost_pictures_are_counted(tmp_path: Path, name: str, codec: str, blank: bool) -> None:
+    """Also where a decoder passes over them without an error, as AV1's and HEVC's do."""
+    path = textured(tmp_path / name, 30, codec)
+    with ClipReader(path) as reader:
+        assert (len(list(reader)), reader.corrupt_packets) == (30, 0)
+    with av.open(str(path)) as clip:
+        packets = [bytes(packet) for packet in clip.demux(video=0)]
+    data, packet = path.read_bytes(), max(packets[10:20], key=len)
+    assert data.count(packet) == 1
+    head = b"" if blank else packet[:8]
+    path.write_bytes(data.replace(packet, head.ljust(len(packet), b"\0" if blank else b"\xaa")))
+    with ClipReader(path) as reader:
+        count = len(list(reader))
+    assert count < 30
+    assert count + reader.corrupt_packets == 30
+
+
+def test_avi_may_hold_its_last_picture(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "s.mov", 3, pts=[0, 1, 2], codec="mjpeg", pix_fmt="yuvj420p")
+    with ClipReader(path) as reader, ClipWriter(tmp_path / "a.avi", reader.info) as writer:
+        for frame in reader:
+            frame.coded.duration *= 1 + 20 * (frame.index == 2)
+            writer.write(frame)
+    with ClipReader(tmp_path / "a.avi") as reader:
+        assert reader._stream.frames > len(list(reader)) == 3  # else this test would show nothing
+    assert reader.warnings == []
 
 
 def test_a_damaged_clip_looks_alike_each_time(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from vidstyle.video.colour import as_picture, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
 from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
+from vidstyle.video.owed import OwedPictures
 from vidstyle.video.planes import PixelLayout
 from vidstyle.video.sequence import ImageSequence
 from vidstyle.video.siting import LEFT, place_read
@@ -168,10 +169,10 @@ class ClipReader:
     Frames come upright and scaled to `settings.size`, those whose time t since the clip's first
     frame is in start <= t < end, numbered from 0. Their pts strictly increase: a missing one is a
     frame's length after the one before, a repeated one a tick; where the file's clock starts over,
-    they go on. Packets that do not decode are skipped and counted in `corrupt_packets`; damaged
-    frames that do decode are kept, a repaired picture being better than a jump, and counted in
-    `damaged_frames`. What is marked interlaced is deinterlaced. A path such as `shot.%04d.exr` is
-    an image sequence and needs `settings.fps`; linear light becomes sRGB.
+    they go on. Packets that do not decode, or silently give no picture, are skipped and counted in
+    `corrupt_packets`; damaged frames that do decode are kept, a repaired picture being better than
+    a jump, and counted in `damaged_frames`. What is marked interlaced is deinterlaced. A path such
+    as `shot.%04d.exr` is an image sequence and needs `settings.fps`; linear light becomes sRGB.
 
     `warnings` collects, one line each, what was done to the frames. Raises `InputError` where the
     file is no clip, is HDR, or has no frame in the asked range, and `DecodeError` where its pixel
@@ -181,7 +182,7 @@ class ClipReader:
     def __init__(self, path: Path, settings: ClipSettings | None = None) -> None:
         self.path = Path(path)
         self.settings = settings or ClipSettings()
-        self.corrupt_packets = 0
+        self._broken_packets = 0
         self.damaged_frames = 0
         self.warnings: list[str] = []
         self._iterated = False
@@ -203,6 +204,10 @@ class ClipReader:
 
     def close(self) -> None:
         self._container.close()
+
+    @property
+    def corrupt_packets(self) -> int:
+        return self._broken_packets + self._owed.lost
 
     @property
     def expected_frames(self) -> int | None:
@@ -353,7 +358,7 @@ class ClipReader:
                     yield packet
                 return
             except av.FFmpegError:
-                self.corrupt_packets += 1
+                self._broken_packets += 1
         yield None  # what the decoder still holds
 
     def _decode(self, from_start: bool) -> Iterator[_Picture]:
@@ -375,6 +380,7 @@ class ClipReader:
 
     def _timed(self, from_start: bool) -> Iterator[av.VideoFrame]:
         step = max(1, round(1 / (_rate(self._stream) * self._time_base)))
+        self._owed = OwedPictures(self._decoder.codec.canonical_name)
         due, packets = _first_time(self._packets(), step)
         clock = _Clock(due if from_start else None, step)
         decoded = (frame for packet in packets for frame in self._decode_packet(packet))
@@ -387,10 +393,13 @@ class ClipReader:
 
     def _decode_packet(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
-            return self._decoder.decode(packet)
+            frames = self._decoder.decode(packet)
         except av.FFmpegError:
-            self.corrupt_packets += 1
+            self._broken_packets += 1
             return []
+        if not self._one_time:  # such times are no picture's own
+            self._owed.compare(packet, frames)
+        return frames
 
     def _first_picture(self) -> _Picture:
         first = next(self._pictures, None)

@@ -47,10 +47,11 @@ def packets_of(container: InputContainer, *streams: Stream) -> Iterator[av.Packe
 def stated_end(container: InputContainer, stream: Stream) -> Fraction | None:
     """When pictures or sound end on the file's clock, apart from one another, by its headers.
 
-    None where those do not say. Mkv says it in a tag of the stream, avi as a number of pictures.
+    None where those do not say. Mkv says it in a tag of the stream, avi as a number of pictures,
+    which are fewer also where one is to be held: there the file must be too short as well.
     """
     base = stream.time_base or MICROSECOND
-    if container.format.name == "avi" and stream.type == "video":
+    if container.format.name == "avi" and stream.type == "video" and _is_short(container):
         return stream.frames * base if stream.frames else None
     if not container.format.name.startswith(_STATE_LENGTH):
         return None
@@ -60,6 +61,13 @@ def stated_end(container: InputContainer, stream: Stream) -> Fraction | None:
     if stream.duration:
         return ((stream.start_time or 0) + stream.duration) * base
     return whole_end(container) if len(container.streams) == 1 else None
+
+
+def _is_short(avi: InputContainer) -> bool:
+    """Whether it has fewer bytes than its first ones say."""
+    with open(avi.name.removeprefix("file:"), "rb") as file:
+        head = file.read(8)
+    return avi.size < len(head) + int.from_bytes(head[4:], "little")
 
 
 def whole_end(container: InputContainer) -> Fraction | None:
