@@ -310,6 +310,17 @@ def test_sound_that_begins_late_does_so_everywhere(tmp_path: Path) -> None:
     assert copied(tmp_path / "a.avi", tmp_path / "b.avi")[1].warnings == []
 
 
+def test_sound_that_begins_before_the_pictures_is_said_of_avi(tmp_path: Path) -> None:
+    late = make_clip(tmp_path / "late.mkv", pts=list(range(8, 33)), sound=("aac",), click=0.5)
+    assert copied(late, tmp_path / "a.mp4")[1].warnings == []
+    assert picture_times(tmp_path / "a.mp4")[0] == Fraction(8, 25)
+    warnings = copied(late, tmp_path / "a.avi")[1].warnings
+    assert any("sound begins 0.32 s before the pictures: .avi shows" in said for said in warnings)
+    assert click_time(tmp_path / "a.avi") == pytest.approx(0.5, abs=0.002)
+    path = make_clip(tmp_path / "s.mkv", 25, sound=("aac",))
+    assert not any("begins" in said for said in copied(path, tmp_path / "b.avi")[1].warnings)
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".avi"])
 @pytest.mark.parametrize("seconds", [0.8, 6.4])
 def test_a_gap_in_sound_encoded_anew_stays_one(tmp_path: Path, ending: str, seconds: float) -> None:

@@ -380,6 +380,11 @@ class ClipWriter:
             self._origin = seconds - self._number(seconds) * self._time_base
         elif self._snaps is not None:  # the first picture's time is then exact, as sound's is
             self._origin = seconds - (seconds - self._origin) // self._snaps * self._snaps
+            if self._tracks is not None and seconds > self._origin:  # gif has no sound
+                self.warnings.append(
+                    f"sound begins {float(seconds - self._origin):.2f} s before the pictures: "
+                    f"{self.path.suffix} shows the first one from there; end the name in .mp4"
+                )
         end = self._clip.end if self._clip is not None else None
         until = None if end is None else first + exact_seconds(end)
         self._label_part(seconds, self._origin if whole else seconds, until)
