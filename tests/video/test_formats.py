@@ -420,9 +420,11 @@ def test_a_complete_sequence_is_not_taken_back(
     """Killed after the last name."""
     partial = PartialSequence(tmp_path / "o.%d.png", overwrite=False)
     (partial.hidden / "o.1.png").touch()
-    monkeypatch.setattr(shutil, "rmtree", lambda folder: None)
-    partial.commit()
-    assert take_back(partial.target) == [] and (tmp_path / "o.1.png").exists()
+    with monkeypatch.context() as killed:
+        killed.setattr(partial, "discard", lambda: None)
+        partial.commit()
+    assert take_back(partial.target) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["o.1.png"]
 
 
 def _copy_sequence(source: Path, target: Path, settings: OutputSettings) -> None:

@@ -141,7 +141,7 @@ class PartialSequence:
                 note = {"target": self.target.name, "files": marks}
                 write_synced(self.hidden / _NOTE, json.dumps(sealed(note)))
             self._name(files)
-        shutil.rmtree(self.hidden)
+        self.discard()
 
     def _name(self, files: Iterable[Path]) -> None:
         try:
@@ -183,8 +183,10 @@ def _taken_back(hidden: Path, target: str) -> int:
     if _read(hidden / _NOTE)["target"] != target:
         return 0
     with suppress(Timeout), FileLock(hidden / _LOCK).acquire(blocking=False):
-        return 0 if _is_complete(hidden) else _collect(hidden)
-    return 0  # that run is alive
+        if not _is_complete(hidden):
+            return _collect(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)  # that run was killed before it could
+    return 0  # or it is alive
 
 
 def _is_complete(hidden: Path) -> bool:
