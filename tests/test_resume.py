@@ -22,6 +22,7 @@ import vidstyle as v
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_film
 from vidstyle import device, passes, stylize
+from vidstyle.checkpoint import Work
 from vidstyle.flow.motion import Fields, Motion
 from vidstyle.options import render_settings
 from vidstyle.render import find_shots, stylize_part
@@ -275,6 +276,25 @@ def test_another_encoding_needs_no_new_render(
         film, painting, tmp_path / "a.mov", work=v.WorkSettings(tmp_path / "work"), output=prores
     )
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_a_kill_leaves_beside_a_finished_result_is_named(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(work: Work) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Work, "_remove_own", killed)
+        render(film, painting, tmp_path / "a.mp4")
+    made, (work,) = (tmp_path / "a.mp4").read_bytes(), tmp_path.glob(".a.work-*")
+    with pytest.raises(v.OutputError, match="exists already") as refused:
+        render(film, painting, tmp_path / "a.mp4")
+    assert refused.value.__notes__[0].startswith(f"{work} holds finished frames for that name")
+    monkeypatch.setattr(stylize.OptimizingStyler, "next_frame", None)
+    render(film, painting, tmp_path / "a.mp4", output=v.OutputSettings(overwrite=True))
+    assert (tmp_path / "a.mp4").read_bytes() == made
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_another_look_starts_over_with_a_word(film: Path, painting: Path, tmp_path: Path) -> None:

@@ -354,8 +354,8 @@ class Work:
     ) -> None:
         text = json.dumps({"format": FORMAT, **picture}, sort_keys=True, default=identity)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        self._stem = f".{name[:_LONGEST_NAME]}.work-"
-        self.folder = parent / (self._stem + digest)
+        self._name = name
+        self.folder = parent / (_stem(name) + digest)
         self.picture, self.keep = json.loads(text), keep
         self.passes, self.patience, self._on_warning = passes, patience, on_warning
         self._record = _read_record(self.folder)
@@ -458,10 +458,11 @@ class Work:
         """
         if self._is_shared():
             return
-        for path in self.folder.iterdir():
-            if _OWN.fullmatch(path.name):
-                with suppress(OSError):  # nothing in it is needed any more
-                    path.unlink()
+        own = [path for path in sorted(self.folder.iterdir()) if _OWN.fullmatch(path.name)]
+        # By name the pieces come first: what a kill leaves of them has its settings.
+        for path in sorted(own, key=lambda path: path.name == _LOCK):
+            with suppress(OSError):  # nothing in it is needed any more
+                path.unlink()
 
     def _is_shared(self) -> bool:
         for path in self.folder.iterdir():
@@ -556,8 +557,9 @@ class Work:
 
     def _tell_of_other_work(self) -> None:
         """What else there is of the same result."""
-        found = self.folder.parent.glob(f"{glob.escape(self._stem)}*/{_RECORD}")
-        for folder in [path.parent for path in found if path.parent != self.folder]:
+        for folder in _folders(self.folder.parent, self._name):
+            if folder == self.folder:
+                continue
             record = None
             with suppress(OutputError):  # it is not needed here
                 record = _read_record(folder)
@@ -566,6 +568,32 @@ class Work:
                     f"{folder}: unfinished work with another {', '.join(differing)} stays there; "
                     "remove it if it is no longer wanted"
                 )
+
+
+def _stem(name: str) -> str:
+    """What the folders of all work on results of this name begin with."""
+    return f".{name[:_LONGEST_NAME]}.work-"
+
+
+def _folders(parent: Path, name: str) -> list[Path]:
+    return sorted(filter(Path.is_dir, parent.glob(f"{glob.escape(_stem(name))}*")))
+
+
+@contextmanager
+def naming_work(parent: Path, name: str) -> Iterator[None]:
+    """What is raised also tells of finished work in `parent` on results of this `name`.
+
+    Where a result is there already, a run was killed while it removed that, or it was kept.
+    """
+    try:
+        yield
+    except OutputError as error:
+        for folder in filter(_pieces, _folders(parent, name)):
+            error.add_note(
+                f"{folder} holds finished frames for that name: --overwrite goes on from them "
+                "where the settings are the same; remove it if it is no longer wanted"
+            )
+        raise
 
 
 def _read_record(folder: Path) -> Facts | None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from vidstyle import __version__
-from vidstyle.checkpoint import Checkpointed, Work
+from vidstyle.checkpoint import Checkpointed, Work, naming_work
 from vidstyle.device import (
     Compute,
     choose_device,
@@ -344,9 +344,7 @@ def stylize_clip(
 
 def remove_work(clip: Path, paintings: Paths, target: Path, settings: RenderSettings) -> None:
     """What a render that was killed when its result was complete has left."""
-    folder, sources = Path(settings.work.folder or target.parent), [clip, *map(Path, paintings)]
-    stored = _stored(folder, target, sources, settings, lambda event: None)
-    if stored is not None:
+    if stored := _stored(clip, paintings, target, settings, lambda event: None):
         stored.remove()
 
 
@@ -442,13 +440,13 @@ def _ready(
     clip: Path, paintings: Paths, target: Path, settings: RenderSettings, on_event: OnEvent
 ) -> Iterator[_Ready]:
     styles = load_paintings(paintings)
-    sources = [clip, *map(Path, paintings)]
-    folder = Path(settings.work.folder or target.parent)
-    check_not_source(target, sources)
+    folder = _folder(target, settings)
+    check_not_source(target, [clip, *map(Path, paintings)])
     _warn(take_back(target), on_event)
-    check_output(target, settings.output)
+    with naming_work(folder, target.stem):
+        check_output(target, settings.output)
     with memory_errors(), ClipReader(clip, settings.part) as reader:
-        stored = _stored(folder, target, sources, settings, on_event)
+        stored = _stored(clip, paintings, target, settings, on_event)
         compute = _settled(settings.compute, stored)
         styler = make_styler(styles, settings.look, settings.features, compute, on_event)
         check_sides(reader.info.width, reader.info.height, styler.least)
@@ -473,13 +471,18 @@ def _file_name(path: object) -> str:
     return path.name
 
 
-def _picture(sources: list[Path], settings: RenderSettings) -> dict[str, object]:
+def _folder(target: Path, settings: RenderSettings) -> Path:
+    """What waits on disk for the result lies in it."""
+    return Path(settings.work.folder or target.parent)
+
+
+def _picture(clip: Path, paintings: Paths, settings: RenderSettings) -> dict[str, object]:
     """All that the frames depend on."""
     network = {f"features_{name}": value for name, value in asdict(settings.features).items()}
     device = str(choose_device(settings.compute.device))
     return {
-        "clip": sources[0],
-        "paintings": sources[1:],
+        "clip": clip,
+        "paintings": list(map(Path, paintings)),
         "vidstyle": __version__,
         **asdict(settings.part),
         **asdict(settings.look),
@@ -490,15 +493,15 @@ def _picture(sources: list[Path], settings: RenderSettings) -> dict[str, object]
 
 
 def _stored(
-    folder: Path, target: Path, sources: list[Path], settings: RenderSettings, on_event: OnEvent
+    clip: Path, paintings: Paths, target: Path, settings: RenderSettings, on_event: OnEvent
 ) -> Work | None:
     work = settings.work
     if not work.resume:
         return None
     return Work(
-        folder,
+        _folder(target, settings),
         target.stem,
-        _picture(sources, settings),
+        _picture(clip, paintings, settings),
         work.keep,
         settings.look.rounds,
         work.patience,

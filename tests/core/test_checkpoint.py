@@ -333,6 +333,28 @@ def test_a_piece_that_is_lost_meanwhile_is_said(tmp_path: Path, clock: list[floa
     assert render(tmp_path, clock)[1] == 5
 
 
+def test_what_a_kill_leaves_of_a_removal_goes_on_too(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings are there as long as any piece is."""
+    undisturbed, _, _ = render(tmp_path / "other", clock)
+    unlink, removed = Path.unlink, list[str]()
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".npz" or removed:
+            removed.append(path.name)
+        if len(removed) == 4:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        render(tmp_path, clock)
+    assert stored(tmp_path) == [(4, 0, 2), (4, 2, 4), (8, 0, 2)]
+    results, made, warnings = render(tmp_path, clock)
+    assert (made, warnings) == (4, []) and np.array_equal(results, undisturbed)
+
+
 def test_an_interrupted_search_loses_nothing(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
