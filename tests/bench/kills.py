@@ -6,7 +6,7 @@ r"""Kills renders at random moments and looks whether the same command still mak
 Each clip may bring options of its own. The first kill of each comes while a process of its own
 loads, the others once the work folder is there. All but the first are of forks of this process,
 which has torch loaded already; a fork also goes on. A piece is closed every PIECE seconds here, not
-60, so that kills come before, between and after pieces.
+60, so that kills come before, between and after pieces, and devices share parts of PART frames.
 
 Of a batch or several devices the victims take turns: the command alone, whose workers are left to
 find that out while the same command is at work again; a worker, whose task the same command has
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 PIECE = 0.5  # seconds
+PART = 8  # frames
 LOADING = 3.0  # seconds, at least, in which a process of its own has begun nothing
 REPOSITORY = Path(__file__).parents[2]
 RUN = "from tests.bench.kills import run; run()"
@@ -44,13 +45,14 @@ HEADER = (
 
 
 def run() -> None:
-    """The command with pieces of so many seconds, in its workers too."""
+    """The command with small parts and with pieces of so many seconds, in its workers too."""
     from vidstyle import __main__ as command
     from vidstyle import checkpoint
-    from vidstyle.batch import local
+    from vidstyle.batch import local, sharing
 
     seconds = float(sys.argv.pop(1))
     checkpoint.PIECE_SECONDS = seconds  # type: ignore[misc]
+    sharing.PART = PART  # type: ignore[misc]
     local._serve = partial(serve, seconds)
     command.start()
 
@@ -191,6 +193,8 @@ def kill_once(
         process = Fork(folder, options) if fork and working else start(folder, options)
         if working:
             wait_for_work(folder, process)
+        while victim == "worker" and process.poll() is None and not workers(process.pid):
+            time.sleep(0.01)
         end = time.perf_counter() + moment
         while process.poll() is None and time.perf_counter() < end:
             time.sleep(0.01)
@@ -220,7 +224,7 @@ def kill_often(options: list[str], kills: int, chance: random.Random) -> int:
         while (
             killed := kill_once(options, chance.uniform(0, end), number > 0, names, victim)
         ) is None:
-            end = end * 0.7 if victim != "worker" else working
+            end *= 0.7
         made, kept, left = killed
         equal += made == undisturbed
         when = "loading" if number == 0 else "working"

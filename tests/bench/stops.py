@@ -1,8 +1,10 @@
 """Stops renders by Ctrl-C and SIGTERM at every stage, and runs the same command again.
 
     python -m tests.bench.stops clip.mp4 --style scream.jpg
+    python -m tests.bench.stops cuts.mp4 --style scream.jpg --stages devices --options …
 
 One table: how long the end took, what was said, and whether the same command gave the same bytes.
+Two devices have something to share where a clip has cuts: only when asked for.
 """
 
 from __future__ import annotations
@@ -47,6 +49,11 @@ def both_at_work(folder: Path) -> bool:
     return len(list(folder.glob("jobs/.*.work-*/[0-9]*.partial"))) == 2
 
 
+def two_begun(folder: Path) -> bool:
+    """Two shots, which each have a piece; a piece is open for a moment only."""
+    return len({path.name[:8] for path in folder.glob(".*.work-*/[0-9]*.npz")}) == 2
+
+
 def wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
     while process.poll() is None and not ready():
         time.sleep(0.002)
@@ -89,16 +96,25 @@ def stop_run(
         if not made:
             made, again, _ = render(folder, options)
             made.pop("report.json", None)
-    kept = re.search(r"going on after (\d+)", again)
     same = "yes" if made == whole else "NO"
-    return row(stage, number, ended, left, kept[1] if kept else 0, same)
+    return row(stage, number, ended, left, kept(again), same)
+
+
+def kept(said: str) -> str:
+    return " and ".join(re.findall(r"going on after (?:frame )?(\d+)", said)) or "0"
+
+
+def toml(value: str) -> str:
+    return value if re.fullmatch(r"[\d.]+", value) else f'"{value}"'
 
 
 def stop_batch(number: signal.Signals, clip: str, style: str, options: list[str]) -> str:
     """Two jobs on two workers; the bytes are those of a batch that nobody stopped."""
     pairs = zip(options[::2], options[1::2], strict=True)
-    settings = "\n".join(f"{key.lstrip('-')} = {value}" for key, value in pairs)
-    text = f'[defaults]\nstyle = "{style}"\nprecision = "fp32"\n{settings}\n'
+    own = {key.lstrip("-"): value for key, value in pairs}
+    settings = {"style": style, "precision": "fp32"} | own
+    lines = [f"{key} = {toml(value)}\n" for key, value in settings.items()]
+    text = "".join(["[defaults]\n", *lines])
     text += "".join(f'[[job]]\nclip = "{clip}"\nname = "{name}.mp4"\n' for name in "ab")
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         asked = Path(one, "asked.toml")
@@ -111,8 +127,7 @@ def stop_batch(number: signal.Signals, clip: str, style: str, options: list[str]
         wait(process, lambda: both_at_work(folder))
         ended, left = stop(process, number), partials(folder)
         made, again, _ = render(folder, line)
-    kept = " and ".join(re.findall(r"going on after frame (\d+)", again))
-    return row("batch", number, ended, left, kept, "yes" if made == whole else "NO")
+    return row("batch", number, ended, left, kept(again), "yes" if made == whole else "NO")
 
 
 def main() -> None:
@@ -138,12 +153,14 @@ def main() -> None:
         "second pass": frames_stored(frames + 3),
         "encoding's end": frames_stored(2 * frames - 1),  # the second leaves the last as it is
         "measuring": measured,
+        "devices": two_begun,
     }
+    own_options = {"measuring": ["--report", "report.json"], "devices": ["--device", "cpu,cpu"]}
     print(HEADER, flush=True)
-    wanted = asked.stages or [*stages, "batch"]
+    wanted = asked.stages or [*(stage for stage in stages if stage != "devices"), "batch"]
     for stage in [stage for stage in stages if stage in wanted]:
         ready = stages[stage]
-        line = [*options, "--report", "report.json"] if stage == "measuring" else options
+        line = [*options, *own_options.get(stage, [])]
         for number in NUMBERS:
             print(stop_run(stage, ready, number, line, whole), flush=True)
     for number in NUMBERS if "batch" in wanted else ():
