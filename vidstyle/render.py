@@ -363,6 +363,7 @@ def find_shots(
         ready.settle()
         ready.check_space()
         on_event(Started(ready.reader.info, ready.styler.compute, ready.reader.expected_frames))
+        ready.tell_of_finished(on_event)
         return list_shots(ready.reader)
 
 
@@ -417,6 +418,10 @@ class _Ready:
         """About so many frames of the shot that begins with frame `first`."""
         works = self.stored.works(first) if self.stored is not None else 0
         return math.ceil(works / self.look.rounds)
+
+    def tell_of_finished(self, on_event: OnEvent) -> None:
+        if self.stored is not None and self.stored.frames:
+            on_event(Resumed(self.stored.whole_frames, self.stored.folder))
 
     def settle(self) -> Work:
         if self.stored is None:
@@ -525,8 +530,7 @@ def _held(ready: _Ready, on_event: OnEvent) -> Iterator[None]:
         return
     with stored.held(ready.choices, _environment(ready.styler)):
         ready.check_space()
-        if stored.frames:
-            on_event(Resumed(stored.whole_frames, stored.folder))
+        ready.tell_of_finished(on_event)
         yield
 
 

@@ -70,8 +70,9 @@ def test_a_worker_s_error_ends_the_render(
         return found(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sharing, "in_parts", lose)
-    with pytest.raises(VidstyleError, match=r"film\.mkv"):
+    with pytest.raises(VidstyleError, match=r"film\.mkv") as failed:
         stylize_on_devices(film, [folder / "wave.png"], folder / "a.mkv", settings("cpu,cpu"))
+    assert failed.value.__notes__ == ["the same command goes on"]
     assert not (folder / "a.mkv").exists()
 
 

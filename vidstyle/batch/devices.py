@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from vidstyle.render import (
     FrameDone,
     OnEvent,
     Report,
+    Resumed,
     Started,
     Warned,
     find_shots,
@@ -52,7 +53,7 @@ def stylize_on_devices(
     parts = share_out(shots, len(devices))
     job = Job(clip, tuple(paintings), target, settings, 0)
     if len(parts) > 1:
-        with closing(_rendered(job, parts, devices)) as messages:
+        with _going_on(), closing(_rendered(job, parts, devices)) as messages:
             for task, message in messages:
                 crew.hear(task, message)
     heard = crew.joining if len(parts) > 1 else crew.going_on
@@ -98,6 +99,16 @@ def _rendered(
     yield from LocalExecutor(len(devices), devices).run(todo)
 
 
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Whatever ends it: how far each worker has come is known when they are asked again."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note("the same command goes on")
+        raise
+
+
 class _Crew:
     """What the workers say, as the events of one render."""
 
@@ -129,7 +140,7 @@ class _Crew:
 
     def going_on(self, event: Event) -> None:
         """The same, where it begins a second time."""
-        if not isinstance(event, Started):
+        if not isinstance(event, Started | Resumed):
             self.beginning(event)
 
     def joining(self, event: Event) -> None:
