@@ -190,11 +190,15 @@ def _serve(connection: Connection, slot: int, threads: int, devices: Sequence[st
         own = devices or [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         if (device := torch.device(own[slot % len(own)])).type == "cuda":
             torch.cuda.set_device(device)  # what `--device auto` takes, and `cuda`
-    with suppress(EOFError, ConnectionError):
+    try:
         while True:
             task = patient(connection.recv(), _PATIENCE)
             torch.set_num_threads(threads)  # the job before may have had its own
             connection.send(work_on(task, connection.send))
+    except SystemExit as stop:  # all is tidied up; taking torch apart is a second of computing
+        os._exit(int(stop.code or 0))
+    except (EOFError, ConnectionError):
+        return
 
 
 def _end_alone() -> None:
