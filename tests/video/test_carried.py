@@ -214,6 +214,19 @@ def test_when_it_was_shot_is_carried(tmp_path: Path) -> None:
     assert said == ["left out of .avi: the tags creation_time"]
 
 
+@pytest.mark.parametrize("year", [1890, 1950, 2045])
+@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+def test_a_time_that_mp4_cannot_count_is_left_out(tmp_path: Path, ending: str, year: int) -> None:
+    """It would come back as another; mkv can."""
+    shot = {"creation_time": f"{year}-03-04T05:06:07.000000Z", "title": "The Scream"}
+    path = make_clip(tmp_path / "s.mkv", 5, metadata=shot)
+    said = carried(path, tmp_path / f"a{ending}").warnings
+    assert said == [f"left out of {ending}: the tags creation_time"]
+    assert Labels.of(tmp_path / f"a{ending}").tags == {"title": "The Scream"}
+    assert carried(path, tmp_path / "a.mkv").warnings == []
+    assert Labels.of(tmp_path / "a.mkv").tags == shot
+
+
 def test_languages_without_a_place_are_said(tmp_path: Path) -> None:
     """mov and mp4 have codes for three letters of the alphabet only, avi has none at all."""
     given = make_clip(tmp_path / "g.mkv", 5, sound=("aac", "aac"))

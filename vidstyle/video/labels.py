@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -28,6 +29,7 @@ _NOT_CARRIED: Final = {
 }  # fmt: skip
 _UNKNOWN_LANGUAGE: Final = "und"
 _TIMECODE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
+_SHOT: Final = "creation_time"
 _DAY: Final = 24  # hours, after which timecode starts again
 _CHAPTER_TICK: Final = Fraction(1, 1_000_000_000)
 
@@ -94,8 +96,21 @@ def lost_tags(tags: dict[str, str], muxer: str) -> list[str]:
     if not tags:
         return []
     with _tried(muxer, tags, {}) as made:
-        kept = {key.lower() for key in made.metadata}
-    return [key for key in tags if key.lower() not in kept]
+        kept = {key.lower(): text for key, text in made.metadata.items()}
+    return [key for key, text in tags.items() if not _is_kept(key.lower(), text, kept)]
+
+
+def _is_kept(key: str, text: str, kept: dict[str, str]) -> bool:
+    """Words may come back a little different, but a time that mp4 cannot count is another."""
+    if key not in kept or key != _SHOT:
+        return key in kept
+    with suppress(ValueError):
+        return abs(_moment(kept[key]) - _moment(text)) < timedelta(seconds=1)
+    return False
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def lost_stream_tags(tags: dict[str, str], muxer: str) -> list[str]:

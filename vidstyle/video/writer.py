@@ -263,12 +263,13 @@ class ClipWriter:
         container, labels, ending = self._plan.container, self._labels, self.path.suffix
         lost = list(labels.others)
         if container.tags:
-            self._container.metadata.update(labels.tags)
+            nameless = [] if container.any_tags else lost_tags(labels.tags, container.muxer)
+            kept = {key: text for key, text in labels.tags.items() if key not in nameless}
+            lost += [f"the tags {', '.join(nameless)}"] * bool(nameless)
+            self._container.metadata.update(kept)
             self._stream.metadata.update(labels.picture_tags)
             self._stream.disposition = Disposition.default  # which mkv would else deny
             if not container.any_tags:
-                nameless = lost_tags(labels.tags, container.muxer)
-                lost += [f"the tags {', '.join(nameless)}"] * bool(nameless)
                 unsaid = lost_stream_tags(labels.picture_tags, container.muxer)
                 lost += [f"the pictures' {', '.join(unsaid)}"] * bool(unsaid)
         else:
