@@ -217,6 +217,24 @@ def test_a_clip_cut_off_is_said(tmp_path: Path, name: str, share: float) -> None
     assert float(said[1]) == pytest.approx(count / 10, abs=0.2)  # some lie before lost ones
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_whole_file_is_not_called_cut_off(tmp_path: Path, name: str) -> None:
+    """One bad packet may take all that lean on it: HEVC's decoder shows none of them."""
+    path = make_clip(tmp_path / name, 20, codec="libx265", gop=250)
+    with av.open(str(path)) as clip:
+        packet = [bytes(packet) for packet in clip.demux(video=0)][8]
+    data = path.read_bytes()
+    assert data.count(packet) == 1
+    path.write_bytes(data.replace(packet, packet[:4].ljust(len(packet), b"\xaa")))
+    with ClipReader(path) as reader:
+        count = len(list(reader))
+    assert count < 18
+    assert count + reader.corrupt_packets == 20
+    (warning,) = reader.warnings
+    said = r"no picture can be decoded after 0\.\d\d of 0\.80 s: the file is damaged there"
+    assert re.fullmatch(said, warning)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
 def test_sound_cut_off_is_said(tmp_path: Path, name: str) -> None:
     copied(make_clip(tmp_path / "s.mp4", 50, sound=("aac",)), tmp_path / name)

@@ -288,11 +288,18 @@ class ClipReader:
     def _tell_if_cut_off(self, reached: int) -> None:
         end, begin = reached * self._time_base, self.info.first_pts * self._time_base
         stated = stated_end(self._container, self._stream)
-        if stated is not None and (stated - end) * self.info.rate > _CUT_OFF:
+        if stated is None or not self._is_missing(stated - end):
+            return
+        after = f"after {float(end - begin):.2f} of {float(stated - begin):.2f} s"
+        if self._is_missing(stated - self._read_to * self._time_base):
             self._warn_once(
-                f"the clip breaks off after {float(end - begin):.2f} of {float(stated - begin):.2f}"
-                " s: it is cut off, or was not copied to its end"
+                f"the clip breaks off {after}: it is cut off, or was not copied to its end"
             )
+        else:
+            self._warn_once(f"no picture can be decoded {after}: the file is damaged there")
+
+    def _is_missing(self, seconds: Fraction) -> bool:
+        return seconds * self.info.rate > _CUT_OFF
 
     def _from(self, start: Fraction) -> Iterator[_Picture]:
         """Pictures from the last keyframe at or before `start`, or earlier."""
@@ -340,6 +347,7 @@ class ClipReader:
         self._decoder = _decoder(self._stream)
         # Several decode a damaged clip differently from run to run, and lose more of its frames.
         self._decoder.thread_count = 1
+        self._read_to = 0  # ticks: where the last picture ends that the file has, decoded or not
         # AVI's packets have one each, in the order of decoding: what FFmpeg makes of it for these
         # codecs, whose own bytes do not tell their order early, is a guess.
         in_avi = self._container.format.name == "avi"
@@ -355,6 +363,7 @@ class ClipReader:
                         continue
                     if self._one_time:
                         packet.pts = packet.dts
+                    self._read_to = max(self._read_to, _end(packet))
                     yield packet
                 return
             except av.FFmpegError:
@@ -507,6 +516,11 @@ class ClipReader:
             f"--start {self.settings.start:g}{until}: no frame of {self.path} lies there{length}; "
             "choose times inside it"
         )
+
+
+def _end(packet: av.Packet) -> int:
+    begin = packet.dts if packet.pts is None else packet.pts
+    return (begin or 0) + (packet.duration or 0)
 
 
 def _first_time(
