@@ -193,6 +193,17 @@ def test_strength_zero_is_neutral(tmp_path: Path, vidstyle: Vidstyle, painting: 
             np.testing.assert_array_equal(ours, theirs)
 
 
+def test_strength_zero_keeps_levels_under_little_alpha(
+    tmp_path: Path, vidstyle: Vidstyle, painting: Path
+) -> None:
+    source, target = tmp_path / "s.%04d.png", tmp_path / "a.%04d.png"
+    write_planes(source, "rgba64be", (2, 2, 2, 2), "png")
+    common = ("--style", painting, "--fps", 24, "--steps", "1", *TINY)
+    assert vidstyle("run", source, *common, "-o", target, "--strength", 0).status == 0
+    before, after = (planes(path, framerate="24") for path in (source, target))
+    np.testing.assert_array_equal(np.array(before), np.array(after))
+
+
 def test_strength_blends_linearly(tmp_path: Path, vidstyle: Vidstyle, painting: Path) -> None:
     write_planes(tmp_path / "s.mkv", "yuv444p", (1, 1, 1, 1), count=1)
     common = ("run", tmp_path / "s.mkv", "--style", painting, *QUICK)

@@ -140,7 +140,9 @@ class ClipWriter:
             if self._origin is None:
                 self._start(seconds)
             rest = self._rest(source) if source is not None and self._kept else None
-            picture = self._convert(self._placed(frame.image), self._alpha(frame), rest)
+            # A render rounds what it is given; with nothing painted there is no need to.
+            image = source.image if source is not None and self._kept == 1 else frame.image
+            picture = self._convert(self._placed(image), self._alpha(frame), rest)
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
             picture.duration = self._length(frame)
             if self._palette is not None:
