@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.made_clips import gradient, info
+from tests.video.made_clips import frames, gradient, info
 from vidstyle.disk import sealed
 from vidstyle.errors import EncodeError, InputError, OutputError, SettingsError
 from vidstyle.frame import ColourTags, Frame
@@ -191,6 +191,28 @@ def _check_pictures(before: list[Frame], after: list[Frame], source: Source, res
         assert np.abs(error).mean() < (3 if lossy else 0.65)
         if one.alpha is not None and other.alpha is not None and result.codec != "gif":
             assert np.abs(one.alpha - other.alpha).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "codec", "bits"),
+    [
+        ("yuv420p12le", "a.mov", "prores_ks", 10),
+        ("yuv420p12le", "a.mp4", "libx264", 10),
+        ("yuv420p10le", "a.webm", "libvpx-vp9", 8),
+        ("yuv420p10le", "a.mov", "prores_ks", None),
+        ("yuv420p12le", "a.mp4", "libx265", None),
+        ("gbrpf32le", "a.mkv", "ffv1", None),
+    ],
+)
+def test_fewer_bits_are_said(
+    tmp_path: Path, source: str, name: str, codec: str, bits: int | None
+) -> None:
+    given = info(pix_fmt=source, bit_depth=PixelLayout(source).depth)
+    with ClipWriter(tmp_path / name, given, OutputSettings(codec=codec)) as writer:
+        writer.write(*frames([gradient()], [0], given.time_base))
+    said = [warning.split(";")[0] for warning in writer.warnings if "a sample become" in warning]
+    lost = f"{given.bit_depth} bits a sample become {bits}, dithered: {codec} takes no more"
+    assert said == ([] if bits is None else [lost])
 
 
 def test_levels_are_dithered_where_bits_are_lost(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from vidstyle.video.tracks import Tracks
 
 _SILENT: Final = ColourTags(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, False)
 _USUAL_PRIMARIES: Final = (1, 5, 6)  # too close to sRGB's to be missed
+_MOST_BITS: Final = 16  # of whole levels; float ones have no such number
 _LEAST_TIMESCALE: Final = 1000  # mp4's own default for its edit lists
 
 _LONGEST_DELAY: Final = 3600  # seconds from a packet's decoding to its showing
@@ -222,16 +223,16 @@ class ClipWriter:
         return self._plan.container.states_colour or self._plan.encoder.states_colour
 
     def _tell_of_depth(self) -> None:
-        plan, bits = self._plan, self._plan.layout.depth
-        if bits == 8 < self.info.bit_depth and plan.container.muxer != "gif":
+        plan, bits, given = self._plan, self._plan.layout.depth, self.info.bit_depth
+        if bits < min(given, _MOST_BITS) and plan.container.muxer != "gif":
+            more = "libx265 and libsvtav1 keep 10" if bits == 8 else f"ffv1 keeps {_MOST_BITS}"
             self.warnings.append(
-                f"{self.info.bit_depth} bits a sample become 8, dithered: {plan.codec} takes no "
-                "more; libx265 and libsvtav1 keep 10"
+                f"{given} bits a sample become {bits}, dithered: {plan.codec} takes no more; {more}"
             )
         if bits > 8 and plan.codec == "libx264":
             self.warnings.append(
-                f"H.264 of {bits} bits, as the source: browsers and many televisions do not play "
-                "it; --pix-fmt yuv420p makes 8 bits, dithered"
+                f"H.264 of {bits} bits, as the source has {given}: browsers and many televisions "
+                "do not play it; --pix-fmt yuv420p makes 8 bits, dithered"
             )
 
     def _restored_orientation(self) -> Orientation:
