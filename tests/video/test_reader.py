@@ -12,7 +12,7 @@ from av.stream import Disposition
 from tests.video.made_clips import grey_frame, make_clip, real_clip
 from tests.video.test_interlace import interlaced
 from vidstyle.errors import DecodeError, InputError
-from vidstyle.frame import Frame, Shot
+from vidstyle.frame import ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
 from vidstyle.video import ClipReader, probe
 
@@ -192,6 +192,16 @@ def test_hdr_is_refused_by_name(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", 2, pix_fmt="yuv420p10le", tags=(9, 9, 16, 1))
     with pytest.raises(InputError, match=r"a\.mkv: HDR video \(PQ"):
         probe(clip)
+
+
+def test_a_container_says_what_its_pictures_leave_open(tmp_path: Path) -> None:
+    """FFmpeg's ProRes has tags in the container alone, unless its frames are tagged."""
+    kind = {"codec": "prores_ks", "pix_fmt": "yuv422p10le"}
+    path = make_clip(tmp_path / "a.mov", 2, tags=(9, 9, 14, 1), **kind)
+    assert probe(path).colour == ColourTags(9, 9, 14, False)
+    path = make_clip(tmp_path / "b.mov", 2, tags=(9, 9, 16, 1), **kind)
+    with pytest.raises(InputError, match="PQ"):
+        ClipReader(path)
 
 
 def test_cover_art_is_not_the_clip(tmp_path: Path) -> None:

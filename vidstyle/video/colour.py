@@ -19,7 +19,8 @@ RGB, BT709, UNSPECIFIED, BT470BG, SMPTE170M, BT2020 = 0, 1, 2, 5, 6, 9
 SRGB = 13
 # What pictures are looked at alike in, tagged so or not at all.
 _LIKE_SRGB: Final = (1, 6, 14, 15)
-_OPEN: Final = (0, UNSPECIFIED, 3)  # what says nothing, as primaries or transfer
+# What says nothing, as primaries or transfer; as a matrix of Y'CbCr too.
+_OPEN: Final = (0, UNSPECIFIED, 3)
 _REFUSED_CURVES: Final = {
     8: ("linear light", "encode it with the sRGB or BT.709 curve first"),
     9: ("logarithmic transfer", "grade it to BT.709 first"),
@@ -48,6 +49,16 @@ _COMPANIONS: Final = {
 }
 
 
+def as_stated(tags: ColourTags, container: ColourTags) -> ColourTags:
+    """What pictures leave open is what their container says."""
+    return replace(
+        tags,
+        matrix=container.matrix if tags.matrix in _OPEN else tags.matrix,
+        primaries=container.primaries if tags.primaries in _OPEN else tags.primaries,
+        transfer=container.transfer if tags.transfer in _OPEN else tags.transfer,
+    )
+
+
 def settle_tags(tags: ColourTags, width: int, height: int) -> ColourTags:
     """Fill in what a Y'CbCr stream's headers leave open, as players do.
 
@@ -56,7 +67,7 @@ def settle_tags(tags: ColourTags, width: int, height: int) -> ColourTags:
     """
     _check_curve(tags.transfer)
     matrix = tags.matrix
-    if matrix in (RGB, UNSPECIFIED, 3):  # RGB on Y'CbCr planes and "reserved" are muxers' slips
+    if matrix in _OPEN:  # RGB on Y'CbCr planes and "reserved" are muxers' slips
         matrix = _conventional_matrix(width, height)
     if matrix not in _LUMA:
         raise InputError(f"colour matrix {matrix} is not supported; convert it to BT.709 first")

@@ -24,7 +24,7 @@ from vidstyle.disk import check_regular
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
-from vidstyle.video.colour import as_picture, settle_rgb_tags, settle_tags
+from vidstyle.video.colour import as_picture, as_stated, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
 from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
@@ -344,6 +344,8 @@ class ClipReader:
             self.close()
             raise
         self._time_base = Fraction(self._stream.time_base or 1 / _rate(self._stream))
+        said = self._stream.codec_context  # by the container, until ProRes's decoder opens
+        self._stated = ColourTags(said.colorspace, said.color_primaries, said.color_trc, False)
         self._decoder = _decoder(self._stream)
         # Several decode a damaged clip differently from run to run, and lose more of its frames.
         self._decoder.thread_count = 1
@@ -457,6 +459,7 @@ class ClipReader:
             codec = self._stream.codec_context.codec
             full_range = codec.intra_only or (codec.lossless and not codec.lossy)
         tags = ColourTags(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
+        tags = as_stated(tags, self._stated)
         if self.settings.fps is not None:
             tags = as_picture(tags)
         try:
