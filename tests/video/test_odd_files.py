@@ -148,6 +148,41 @@ def test_damaged_frames_are_kept_and_counted(tmp_path: Path) -> None:
     assert reader.damaged_frames > 0
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"level": "3", "slicecrc": "1", "slices": "4"}, [3, 7]),
+        ({"level": "3", "slicecrc": "1", "slices": "4", "coder": "range_tab"}, [3, 7]),
+        ({"level": "4", "strict": "-2", "slicecrc": "2", "slices": "4"}, [3, 7]),
+        ({"level": "3", "slicecrc": "0", "slices": "4"}, []),
+        ({"level": "1"}, []),
+    ],
+)
+def test_damage_that_checksums_show_is_counted(
+    tmp_path: Path, options: dict[str, str], found: list[int]
+) -> None:
+    """FFV1's decoder puts what it has in place of a broken slice, and says nothing."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as clip:
+        video = clip.add_stream("ffv1", rate=25, options=options)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for index in range(10):
+            image = (texture(index) * 255).astype(np.uint8)
+            clip.mux(video.encode(av.VideoFrame.from_ndarray(image).reformat(format="yuv420p")))
+        clip.mux(video.encode(None))
+    with ClipReader(path) as reader:
+        assert (len(list(reader)), reader.damaged_frames) == (10, 0)
+    with av.open(str(path)) as clip:
+        packets = [bytes(packet) for packet in clip.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in (3, 7):
+        data[data.find(packets[number]) + len(packets[number]) // 3] ^= 0x55
+    path.write_bytes(data)
+    with ClipReader(path) as reader:
+        assert len(list(reader)) + reader.corrupt_packets == 10
+    assert reader.damaged_frames + reader.corrupt_packets == len(found)
+
+
 def textured(path: Path, count: int, codec: str | None = None) -> Path:
     """So many pictures unlike one another, ten a second."""
     given, times = info(width=160, height=120, rate=Fraction(10)), range(0, count * 1280, 1280)

@@ -26,6 +26,7 @@ from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
 from vidstyle.video.colour import as_picture, as_stated, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
+from vidstyle.video.ffv1 import has_damage
 from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
 from vidstyle.video.owed import OwedPictures
@@ -349,6 +350,7 @@ class ClipReader:
         self._decoder = _decoder(self._stream)
         # Several decode a damaged clip differently from run to run, and lose more of its frames.
         self._decoder.thread_count = 1
+        self._spoilt: set[int | None] = set()  # times of pictures whose decoder does not tell
         self._read_to = 0  # ticks: where the last picture ends that the file has, decoded or not
         # AVI's packets have one each, in the order of decoding: what FFmpeg makes of it for these
         # codecs, whose own bytes do not tell their order early, is a guess.
@@ -408,6 +410,8 @@ class ClipReader:
         except av.FFmpegError:
             self._broken_packets += 1
             return []
+        if self._decoder.codec.canonical_name == "ffv1" and packet and has_damage(bytes(packet)):
+            self._spoilt.add(packet.pts)
         if not self._one_time:  # such times are no picture's own
             self._owed.compare(packet, frames)
         return frames
@@ -476,7 +480,7 @@ class ClipReader:
 
     def _frame(self, picture: _Picture, index: int) -> Frame:
         first, frame = self._first.frame, picture.frame
-        self.damaged_frames += frame.is_corrupt
+        self.damaged_frames += frame.is_corrupt or picture.pts in self._spoilt
         if (frame.width, frame.height) != (first.width, first.height):
             self._warn_once(
                 "the pictures' size changes within the clip: "
