@@ -21,9 +21,10 @@ import pytest
 import vidstyle as v
 from tests.conftest import Vidstyle
 from tests.video.made_clips import make_film
-from vidstyle import device, passes, stylize
+from vidstyle import checkpoint, device, passes, stylize
 from vidstyle.checkpoint import Work
 from vidstyle.flow.motion import Fields, Motion
+from vidstyle.optimize import Step
 from vidstyle.options import render_settings
 from vidstyle.render import find_shots, stylize_part
 from vidstyle.video import ClipReader, ClipWriter
@@ -299,6 +300,47 @@ def test_what_a_kill_leaves_beside_a_finished_result_is_named(
     render(film, painting, tmp_path / "a.mp4", output=v.OutputSettings(overwrite=True))
     assert (tmp_path / "a.mp4").read_bytes() == made
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("before", [0, 5])
+@pytest.mark.parametrize("stop", [2, 5, 6])
+def test_a_first_frame_is_not_begun_anew(
+    film: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    stop: int,
+) -> None:
+    """Stopped in a step of the smaller size, and of the larger one; in either shot."""
+    monkeypatch.setattr(checkpoint, "PIECE_SECONDS", -1)
+    monkeypatch.setattr(stylize, "COARSEST_SIDE", 40)  # two sizes for 64 pixels
+    look = replace(LOOK, first_steps=4)
+    frames, steps = 0, list[int]()
+
+    def listen(event: object) -> None:
+        nonlocal frames
+        frames += isinstance(event, v.FrameDone)
+        if isinstance(event, Step) and frames == before:
+            steps.append(event.level)
+            if len(steps) == stop:
+                raise Stop
+
+    def run(name: str, **more: Any) -> bytes:
+        v.stylize_video(film, [painting], tmp_path / name, look=look, compute=THREAD, **more)
+        return (tmp_path / name).read_bytes()
+
+    with pytest.raises(Stop) as stopped:
+        run("a.mp4", on_event=listen)
+    assert steps == [0, 0, 0, 0, 1, 1][:stop]
+    within = f"after frame {before}" if before else "within the first frame"
+    assert stopped.value.__notes__ == [f"the same command goes on {within}"]
+    made, frames, stop = stop - 1, 0, 99
+    steps.clear()
+    resumed = run("a.mp4", on_event=listen)
+    assert steps == [0, 0, 0, 0, 1, 1, 1, 1][made:]
+    assert os.listdir(tmp_path) == ["a.mp4"]
+    assert resumed == run("b.mp4")
 
 
 def test_another_look_starts_over_with_a_word(film: Path, painting: Path, tmp_path: Path) -> None:

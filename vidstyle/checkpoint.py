@@ -2,8 +2,9 @@
 
 A *piece* is a run of finished frames of one shot, in 16 bits, and the state to go on from, which a
 shot's end needs no more. It is one .npz file, whose name has its checksum: a zip's own do not cover
-what the arrays are called and where they begin. Shots do not depend on one another, so that each
-may be another process's, in the same folder.
+what the arrays are called and where they begin. A *sketch* is such a file with a shot's first frame
+while that is being made: a large one takes longer than a piece may. Shots do not depend on one
+another, so that each may be another process's, in the same folder.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ _RECORD: Final = "settings.json"
 _LOCK: Final = "lock"  # held by who works on all of it
 _UNFINISHED: Final = "unfinished"  # holds the name of the encoder's hidden file
 _HIDDEN: Final = re.compile(r"\..*partial-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)  # such a name
+_SKETCH: Final = r"\d{8,}-[0-9a-f]{16}"  # its shot, its checksum
 _PIECE: Final = r"\d{8,}-\d{8,}-\d{8,}-[0-9a-f]{16}"  # its shot, its works, its checksum
 _OWN: Final = re.compile(
-    rf"{_PIECE}\.(npz|damaged)|\d{{8,}}\.(partial|lock)|lock|(settings\.json|unfinished)(\.partial)?"
+    rf"{_PIECE}\.(npz|damaged)|{_SKETCH}\.(sketch|damaged)|\d{{8,}}\.(partial|lock)|lock|(settings\.json|unfinished)(\.partial)?"
 )  # what is removed in the end: all else in the folder is somebody's
 _LONGEST_NAME: Final = 100  # characters kept of the result's name: file systems allow 255 bytes
 
@@ -67,6 +69,8 @@ OnWarning = Callable[[str], None]
 
 class Resumable(Protocol):
     """A `FrameStyler` that can say all it remembers of the frames before, and be told it."""
+
+    sketch: Sketch | None  # where it may keep a shot's first frame while it makes it
 
     def start_shot(self) -> None: ...
 
@@ -108,6 +112,7 @@ class Checkpointed:
         self._held.close()
         self.styler.start_shot()
         self._shot = self._held.enter_context(self._at(self._index))
+        self.styler.sketch = self._shot.sketch
         self._finished, self._left = self._shot.images(), self._shot.frames
         self._ended = False
 
@@ -244,8 +249,67 @@ class _OpenPiece:
         self._partial.unlink(missing_ok=True)
 
     def _write(self, name: str, array: np.ndarray) -> None:
-        with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array(member, array, allow_pickle=False)
+        _write_array(self._archive, name, array)
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+class Sketch:
+    """The first frame of the shot that begins with frame `shot`, while it is being made."""
+
+    def __init__(self, folder: Path, shot: int, on_warning: OnWarning) -> None:
+        self._folder, self._shot, self._on_warning = folder, shot, on_warning
+        self._stored = self._offered = time.monotonic()
+
+    def read(self) -> State:
+        """What was kept last; empty where there is nothing, or nothing that is sound."""
+        for path in self._files():
+            with suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):
+                if _checksum(path) == path.stem.split("-")[1]:
+                    with np.load(path) as arrays:
+                        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            path.replace(path.with_suffix(".damaged"))
+            self._on_warning(
+                f"{path}: damaged, and set aside; the frame is made from its beginning"
+            )
+        return {}
+
+    def offer(self, make: Callable[[], State]) -> None:
+        """Keeps what `make` gives, where the last time would lie too far back at the next offer."""
+        now = time.monotonic()
+        late = now + (now - self._offered) > self._stored + PIECE_SECONDS
+        self._offered = now
+        if late:
+            with disk_errors(self._folder):
+                self._store(make())
+            self._stored = self._offered = time.monotonic()
+
+    def remove(self) -> None:
+        for path in self._files():
+            path.unlink()
+
+    def _store(self, state: State) -> None:
+        partial, old = _partial_path(self._folder, self._shot), self._files()
+        with zipfile.ZipFile(partial, "w") as archive:
+            for name, tensor in state.items():
+                _write_array(archive, name, tensor.cpu().numpy())
+        sync_file(partial)
+        os.replace(partial, self._folder / f"{self._shot:08}-{_checksum(partial)}.sketch")
+        sync_folder(self._folder)
+        for path in old:
+            path.unlink()
+
+    def _files(self) -> list[Path]:
+        """The newest first: a kill may leave the one before."""
+        found = [p for p in _sketches(self._folder) if int(p.stem.split("-")[0]) == self._shot]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _sketches(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.sketch") if re.fullmatch(_SKETCH, path.stem)]
 
 
 def _checksum(path: Path) -> str:
@@ -268,6 +332,9 @@ class StoredShot:
             _make_way(partial, on_warning)
             partial.unlink(missing_ok=True)
             self._find(on_warning)
+            self.sketch = Sketch(folder, first, on_warning)
+            if self.pieces:
+                self.sketch.remove()
         self._closed = self._added = time.monotonic()
 
     @property
@@ -303,6 +370,7 @@ class StoredShot:
         try:
             with disk_errors(self.folder):
                 self.pieces += piece.commit(ends_shot)
+                self.sketch.remove()
         finally:
             piece.discard()
         self._closed = time.monotonic()
@@ -418,6 +486,8 @@ class Work:
             except BaseException as error:
                 if self.frames:
                     error.add_note(f"the same command goes on after frame {self.whole_frames}")
+                elif _sketches(self.folder):
+                    error.add_note("the same command goes on within the first frame")
                 else:
                     self._remove_own()
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -73,8 +73,12 @@ class Method(Protocol):
     """A way down for one picture, by its `grad`. Has what `GradScaler` asks of an optimiser."""
 
     param_groups: list[dict[str, list[Tensor]]]
+    steps: int  # made so far
 
     def step(self) -> None: ...
+
+
+Way = TypeVar("Way", bound=Method)
 
 
 class PixelAdam:
@@ -101,6 +105,18 @@ class PixelAdam:
         spread = (self.second / second).sqrt_().add_(1e-12)
         self.image.sub_(self.rate * (self.first / first) / spread).clamp_(0, 1)
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on, as it is: not copied."""
+        maps = {"image": self.image.detach(), "first": self.first, "second": self.second}
+        return {**maps, "steps": torch.tensor(self.steps)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as after the step whose `state` this was."""
+        for name, own in (("image", self.image), ("first", self.first), ("second", self.second)):
+            own.copy_(state[name])
+        self.steps = int(state["steps"])
+
 
 class PixelLBFGS:
     """L-BFGS (Nocedal 1980) on one picture (1, 3, H, W) in [0, 1], without a line search.
@@ -117,6 +133,7 @@ class PixelLBFGS:
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
         self.last: Tensor | None = None
         self.moved = torch.zeros_like(image)
+        self.steps = 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -131,6 +148,7 @@ class PixelLBFGS:
         self.moved = (aim - self.image) / self.root.clamp_min(1e-6)
         self.image.copy_(aim)
         self.last = gradient
+        self.steps += 1
 
     def _learn(self, moved: Tensor, change: Tensor) -> None:
         """A pair along which the loss does not curve upwards is kept, but has no say."""
@@ -229,19 +247,24 @@ class Optimizer:
         self,
         start: Tensor,
         goal: Goal,
-        method: Callable[[Tensor], Method],
+        method: Callable[[Tensor], Way],
         steps: int,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
+        keep: Callable[[Way], None] = lambda way: None,
     ) -> Tensor:
-        """So many steps from `start`, (1, 3, H, W) in [0, 1]; gives the picture, in [0, 1]."""
+        """So many steps from `start`, (1, 3, H, W) in [0, 1]; gives the picture, in [0, 1].
+
+        Less those that what `method` gives has made already; it is given to `keep` after each.
+        """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
         way, parts = method(image), self.strips(goal.size or image.shape[2:])
-        for step in range(steps):
+        for step in range(way.steps, steps):
             image.grad = None
             loss = self.backward(image, goal, parts)
             self.scaler.step(cast(torch.optim.Optimizer, way))
             self.scaler.update()
             on_step(step, loss)
+            keep(way)
         return image.detach()
 
     def backward(self, image: Tensor, goal: Goal, parts: Sequence[Strip]) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vidstyle.checkpoint import Sketch
 from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import TapNet
@@ -253,14 +254,14 @@ class OptimizingStyler:
         self.past: _Past | None = None
         self.refined: _Past | None = None  # the same, in a later pass over the shot
         self.backwards = False  # in that pass
+        self.sketch: Sketch | None = None  # where a shot's first frame is kept while it is made
 
     def start_shot(self) -> None:
         self.past = None
 
     def state(self) -> dict[str, Tensor]:
         """All that the next frame depends on besides its picture."""
-        state = {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
-        state["backwards"] = torch.tensor(self.backwards)
+        state = {**self._scale(), "backwards": torch.tensor(self.backwards)}
         for name, past in (("past", self.past), ("refined", self.refined)):
             if past is not None:
                 state |= {f"{name} {key}": value for key, value in past.tensors().items()}
@@ -268,8 +269,7 @@ class OptimizingStyler:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on as after the frame whose `state` this was."""
-        scaler = self.optimizer.scaler
-        scaler.load_state_dict({**scaler.state_dict(), "scale": float(state["scale"])})
+        self._restore_scale(state["scale"])
         self.backwards = bool(state["backwards"])
         self.past, self.refined = (self._remembered(name, state) for name in ("past", "refined"))
 
@@ -355,14 +355,38 @@ class OptimizingStyler:
         return lambda step, loss: self.on_step(Step(level, step, steps, loss))
 
     def _first(self, image: np.ndarray, content: Tensor) -> _Past:
-        """Coarse to fine, from the frame itself."""
+        """Coarse to fine, from the frame itself, or from where a stopped run had come to."""
         sizes = scales(_size(content), self.least)
-        result, method = resize(content, sizes[0]), partial(PixelAdam, rate=FIRST_RATE)
-        for level, size in enumerate(sizes):
+        kept = self.sketch.read() if self.sketch else {}
+        begun = int(kept["level"]) if kept else 0
+        result = resize(content, sizes[begun])
+        for level, size in list(enumerate(sizes))[begun:]:
             steps = self._effort(self.settings.first_steps, size)
             goal, report = self._goal(resize(content, size)), self._report(level, steps)
-            result = self.optimizer.descend(resize(result, size), goal, method, steps, report)
+            method, keep = partial(self._adam, kept=kept), partial(self._keep, level)
+            result = self.optimizer.descend(resize(result, size), goal, method, steps, report, keep)
+            kept = {}
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
+
+    def _adam(self, image: Tensor, kept: Mapping[str, Tensor]) -> PixelAdam:
+        way = PixelAdam(image, FIRST_RATE)
+        if kept:
+            self._restore_scale(kept["scale"])
+            way.restore(kept)
+        return way
+
+    def _keep(self, level: int, way: PixelAdam) -> None:
+        if self.sketch:
+            self.sketch.offer(
+                lambda: {**self._scale(), "level": torch.tensor(level), **way.state()}
+            )
+
+    def _scale(self) -> dict[str, Tensor]:
+        return {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
+
+    def _restore_scale(self, scale: Tensor) -> None:
+        scaler = self.optimizer.scaler
+        scaler.load_state_dict({**scaler.state_dict(), "scale": float(scale)})
 
     def _effort(self, steps: int, size: Size) -> int:
         return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from vidstyle import checkpoint, disk
-from vidstyle.checkpoint import Checkpointed, Work
+from vidstyle.checkpoint import Checkpointed, StoredShot, Work
 from vidstyle.disk import file_digest
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
@@ -31,6 +32,7 @@ class Adder:
 
     def __init__(self) -> None:
         self.sum, self.made = torch.zeros(4, 6, 3), 0
+        self.sketch: checkpoint.Sketch | None = None
 
     def start_shot(self) -> None:
         self.sum = torch.zeros(4, 6, 3)
@@ -97,6 +99,54 @@ def stored(folder: Path) -> list[tuple[int, int, int]]:
     """Each piece's shot, and from where to where it goes."""
     pieces = [checkpoint.Piece.named(path) for path in folder.glob(".a.work-*/*.npz")]
     return sorted((piece.shot, piece.first, piece.end) for piece in pieces)
+
+
+def sketched(folder: Path, clock: list[float], steps: int = 7) -> tuple[Work, list[str]]:
+    """A run that broke off after so many steps, of 25 s each, on a shot's first frame."""
+    warnings: list[str] = []
+    work = Work(folder, "a", PICTURE, on_warning=warnings.append)
+    with pytest.raises(ZeroDivisionError), work.held({}, HERE), work.shot(4) as shot:
+        for step in range(steps):
+            clock[0] += 25
+            shot.sketch.offer(partial(dict, step=torch.tensor(step), image=torch.ones(1, 3, 2, 2)))
+        raise ZeroDivisionError
+    return work, warnings
+
+
+def test_a_first_frame_that_takes_long_is_kept_by_the_minute(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    """After steps 1, 3 and 5 (from 0): one more would have been too much."""
+    work, warnings = sketched(tmp_path, clock)
+    (kept,) = work.folder.glob("*.sketch")
+    with work.shot(4) as shot:
+        assert int(shot.sketch.read()["step"]) == 5
+        assert torch.equal(shot.sketch.read()["image"], torch.ones(1, 3, 2, 2))
+        assert StoredShot(work.folder, 0, warnings.append).sketch.read() == {}  # another shot's
+        shot.add(images(1)[0], {})
+        shot.close_piece()
+        assert not kept.exists()
+    assert warnings == []
+
+
+def test_a_short_first_frame_is_not_kept(tmp_path: Path, clock: list[float]) -> None:
+    work, _ = sketched(tmp_path, clock, steps=1)
+    assert not work.folder.exists()
+
+
+def test_a_damaged_first_frame_is_made_from_its_beginning(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    work, warnings = sketched(tmp_path, clock)
+    (kept,) = work.folder.glob("*.sketch")
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 1
+    kept.write_bytes(data)
+    with work.held({}, HERE), work.shot(4) as shot:
+        assert shot.sketch.read() == {}
+        assert [path.suffix for path in work.folder.glob("*-*")] == [".damaged"]
+    assert len(warnings) == 1 and str(kept) in warnings[0]
+    assert not work.folder.exists()
 
 
 @pytest.mark.parametrize("until", range(1, 10))
