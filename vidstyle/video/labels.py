@@ -29,7 +29,7 @@ _NOT_CARRIED: Final = {
 }  # fmt: skip
 _UNKNOWN_LANGUAGE: Final = "und"
 _TIMECODE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
-_SHOT: Final = "creation_time"
+_CREATED: Final = "creation_time"
 _DAY: Final = 24  # hours, after which timecode starts again
 _CHAPTER_TICK: Final = Fraction(1, 1_000_000_000)
 
@@ -102,7 +102,7 @@ def lost_tags(tags: dict[str, str], muxer: str) -> list[str]:
 
 def _is_kept(key: str, text: str, kept: dict[str, str]) -> bool:
     """Words may come back a little different, but a time that mp4 cannot count is another."""
-    if key not in kept or key != _SHOT:
+    if key not in kept or key != _CREATED:
         return key in kept
     with suppress(ValueError):
         return abs(_moment(kept[key]) - _moment(text)) < timedelta(seconds=1)
