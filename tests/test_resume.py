@@ -307,6 +307,7 @@ def test_what_a_kill_leaves_beside_a_finished_result_is_named(
 def test_a_first_frame_is_not_begun_anew(
     film: Path,
     painting: Path,
+    whole: Whole,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     before: int,
@@ -326,21 +327,21 @@ def test_a_first_frame_is_not_begun_anew(
             if len(steps) == stop:
                 raise Stop
 
-    def run(name: str, **more: Any) -> bytes:
-        v.stylize_video(film, [painting], tmp_path / name, look=look, compute=THREAD, **more)
-        return (tmp_path / name).read_bytes()
+    def run() -> None:
+        settings = {"look": look, "compute": THREAD, "on_event": listen}
+        v.stylize_video(film, [painting], tmp_path / "a.mp4", **settings)
 
     with pytest.raises(Stop) as stopped:
-        run("a.mp4", on_event=listen)
+        run()
     assert steps == [0, 0, 0, 0, 1, 1][:stop]
     within = f"after frame {before}" if before else "within the first frame"
     assert stopped.value.__notes__ == [f"the same command goes on {within}"]
     made, frames, stop = stop - 1, 0, 99
     steps.clear()
-    resumed = run("a.mp4", on_event=listen)
+    run()
     assert steps == [0, 0, 0, 0, 1, 1, 1, 1][made:]
     assert os.listdir(tmp_path) == ["a.mp4"]
-    assert resumed == run("b.mp4")
+    assert (tmp_path / "a.mp4").read_bytes() == whole(look=look)[1]
 
 
 def test_another_look_starts_over_with_a_word(film: Path, painting: Path, tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ _HIDDEN: Final = re.compile(r"\..*partial-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)  # 
 _SKETCH: Final = r"\d{8,}-[0-9a-f]{16}"  # its shot, its checksum
 _PIECE: Final = r"\d{8,}-\d{8,}-\d{8,}-[0-9a-f]{16}"  # its shot, its works, its checksum
 _OWN: Final = re.compile(
-    rf"{_PIECE}\.(npz|damaged)|{_SKETCH}\.(sketch|damaged)|\d{{8,}}\.(partial|lock)|lock|(settings\.json|unfinished)(\.partial)?"
+    rf"{_PIECE}\.(npz|damaged)|{_SKETCH}\.(sketch|damaged)|\d{{8,}}\.(partial|lock)|lock|"
+    r"(settings\.json|unfinished)(\.partial)?"
 )  # what is removed in the end: all else in the folder is somebody's
 _LONGEST_NAME: Final = 100  # characters kept of the result's name: file systems allow 255 bytes
 
@@ -170,45 +171,23 @@ class Piece:
     shot: int
     first: int
     end: int
-    checksum: str
 
     @classmethod
     def named(cls, path: Path) -> Piece:
-        *numbers, checksum = path.stem.split("-")
-        shot, first, end = map(int, numbers)
-        return cls(path, shot, first, end, checksum)
-
-    def is_sound(self) -> bool:
-        try:
-            return _checksum(self.path) == self.checksum
-        except OSError:
-            return False
-
-    def set_aside(self) -> None:
-        self.path.replace(self.path.with_suffix(".damaged"))
+        shot, first, end = map(int, path.stem.split("-")[:-1])
+        return cls(path, shot, first, end)
 
     def images(self) -> Iterator[np.ndarray]:
         """(H, W, 3) float32 in [0, 1]."""
-        with self._arrays() as arrays:
+        with _arrays(self.path) as arrays:
             for index in range(self.first, self.end):
                 yield from_levels(arrays[str(index)])
 
     def state(self) -> State:
         """Empty at a shot's end."""
-        with self._arrays() as arrays:
+        with _arrays(self.path) as arrays:
             names = [name for name in arrays.files if name.startswith(_STATE)]
             return {name.removeprefix(_STATE): torch.from_numpy(arrays[name]) for name in names}
-
-    @contextmanager
-    def _arrays(self) -> Iterator[NpzFile]:
-        """Raises `EncodeError` where what was sound when it was found can no longer be read."""
-        try:
-            with np.load(self.path) as arrays:
-                yield arrays
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise EncodeError(
-                f"{self.path}: was sound and can no longer be read ({error}); check the disk"
-            ) from error
 
 
 class _OpenPiece:
@@ -223,7 +202,7 @@ class _OpenPiece:
 
     def add(self, image: np.ndarray, state: State) -> None:
         end, levels = self._reached[0], to_levels(image)
-        self._write(str(end), levels)
+        _write_array(self._archive, str(end), levels)
         self._reached = (end + 1, state)
         self.bytes += levels.nbytes
 
@@ -233,14 +212,10 @@ class _OpenPiece:
         if end == self.first:
             return []
         for name, tensor in ({} if ends_shot else state).items():
-            self._write(_STATE + name, tensor.cpu().numpy())
+            _write_array(self._archive, _STATE + name, tensor.cpu().numpy())
         self._archive.close()
-        sync_file(self._partial)
-        frames = f"{self.shot:08}-{self.first:08}-{end:08}"
-        path = self._folder / f"{frames}-{_checksum(self._partial)}.npz"
-        os.replace(self._partial, path)
-        sync_folder(self._folder)
-        return [Piece.named(path)]
+        name = f"{self.shot:08}-{self.first:08}-{end:08}"
+        return [Piece.named(_finish(self._partial, name, ".npz"))]
 
     def discard(self) -> None:
         """What was not committed."""
@@ -248,13 +223,60 @@ class _OpenPiece:
             self._archive.close()
         self._partial.unlink(missing_ok=True)
 
-    def _write(self, name: str, array: np.ndarray) -> None:
-        _write_array(self._archive, name, array)
-
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _finish(partial: Path, name: str, suffix: str) -> Path:
+    """Brings to disk what is written, under a name that has its checksum."""
+    sync_file(partial)
+    path = partial.with_name(f"{name}-{_checksum(partial)}{suffix}")
+    os.replace(partial, path)
+    sync_folder(partial.parent)
+    return path
+
+
+def _is_sound(path: Path) -> bool:
+    """By the checksum that ends its name."""
+    try:
+        return _checksum(path) == path.stem.split("-")[-1]
+    except OSError:
+        return False
+
+
+def _set_aside(path: Path) -> None:
+    path.replace(path.with_suffix(".damaged"))
+
+
+@contextmanager
+def _arrays(path: Path) -> Iterator[NpzFile]:
+    """Raises `EncodeError` where what was sound when it was found can no longer be read."""
+    try:
+        with np.load(path) as arrays:
+            yield arrays
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise EncodeError(
+            f"{path}: was sound and can no longer be read ({error}); check the disk"
+        ) from error
+
+
+class _Pace:
+    """Tells when to bring to disk what has come since the last time."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._begun = self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Asked once for each thing that is done: another, as long as this one, would be late."""
+        now = time.monotonic()
+        due = now + (now - self._last) > self._begun + PIECE_SECONDS
+        self._last = now
+        return due
 
 
 class Sketch:
@@ -262,16 +284,15 @@ class Sketch:
 
     def __init__(self, folder: Path, shot: int, on_warning: OnWarning) -> None:
         self._folder, self._shot, self._on_warning = folder, shot, on_warning
-        self._stored = self._offered = time.monotonic()
+        self._pace = _Pace()
 
     def read(self) -> State:
         """What was kept last; empty where there is nothing, or nothing that is sound."""
         for path in self._files():
-            with suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):
-                if _checksum(path) == path.stem.split("-")[1]:
-                    with np.load(path) as arrays:
-                        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-            path.replace(path.with_suffix(".damaged"))
+            if _is_sound(path):
+                with _arrays(path) as arrays:
+                    return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            _set_aside(path)
             self._on_warning(
                 f"{path}: damaged, and set aside; the frame is made from its beginning"
             )
@@ -279,13 +300,10 @@ class Sketch:
 
     def offer(self, make: Callable[[], State]) -> None:
         """Keeps what `make` gives, where the last time would lie too far back at the next offer."""
-        now = time.monotonic()
-        late = now + (now - self._offered) > self._stored + PIECE_SECONDS
-        self._offered = now
-        if late:
+        if self._pace.is_due():
             with disk_errors(self._folder):
                 self._store(make())
-            self._stored = self._offered = time.monotonic()
+            self._pace.restart()
 
     def remove(self) -> None:
         for path in self._files():
@@ -296,9 +314,7 @@ class Sketch:
         with zipfile.ZipFile(partial, "w") as archive:
             for name, tensor in state.items():
                 _write_array(archive, name, tensor.cpu().numpy())
-        sync_file(partial)
-        os.replace(partial, self._folder / f"{self._shot:08}-{_checksum(partial)}.sketch")
-        sync_folder(self._folder)
+        _finish(partial, f"{self._shot:08}", ".sketch")
         for path in old:
             path.unlink()
 
@@ -335,7 +351,7 @@ class StoredShot:
             self.sketch = Sketch(folder, first, on_warning)
             if self.pieces:
                 self.sketch.remove()
-        self._closed = self._added = time.monotonic()
+        self._pace = _Pace()
 
     @property
     def frames(self) -> int:
@@ -355,11 +371,7 @@ class StoredShot:
         with disk_errors(self.folder):
             self._open = self._open or _OpenPiece(self.folder, self.first, self.frames)
             self._open.add(image, state)
-        now = time.monotonic()
-        # After one more frame, which takes as long as this one, it would be too late.
-        late = now + (now - self._added) > self._closed + PIECE_SECONDS
-        self._added = now
-        if late or self._open.bytes >= PIECE_BYTES:
+        if self._pace.is_due() or self._open.bytes >= PIECE_BYTES:
             self.close_piece()
 
     def close_piece(self, ends_shot: bool = False) -> None:
@@ -373,15 +385,15 @@ class StoredShot:
                 self.sketch.remove()
         finally:
             piece.discard()
-        self._closed = time.monotonic()
+        self._pace.restart()
 
     def _find(self, on_warning: OnWarning) -> None:
         found = _pieces(self.folder, self.first)
         for piece in found:
-            if piece.first == self.frames and piece.is_sound():
+            if piece.first == self.frames and _is_sound(piece.path):
                 self.pieces.append(piece)
             else:
-                piece.set_aside()
+                _set_aside(piece.path)
         if len(self.pieces) < len(found):
             on_warning(f"{self.folder}: a damaged piece is set aside; its frames are made again")
 
@@ -598,7 +610,7 @@ class Work:
         """Made by choices that nobody knows any more: others would go on to other bytes."""
         pieces = _pieces(self.folder)
         for piece in pieces:
-            piece.set_aside()
+            _set_aside(piece.path)
         if pieces:
             self._on_warning(
                 f"{self.folder}: {_RECORD} is damaged or gone; what was finished is set aside and "

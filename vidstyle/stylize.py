@@ -360,7 +360,7 @@ class OptimizingStyler:
         kept = self.sketch.read() if self.sketch else {}
         begun = int(kept["level"]) if kept else 0
         result = resize(content, sizes[begun])
-        for level, size in list(enumerate(sizes))[begun:]:
+        for level, size in enumerate(sizes[begun:], begun):
             steps = self._effort(self.settings.first_steps, size)
             goal, report = self._goal(resize(content, size)), self._report(level, steps)
             method, keep = partial(self._adam, kept=kept), partial(self._keep, level)

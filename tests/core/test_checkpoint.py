@@ -415,7 +415,7 @@ def test_an_interrupted_search_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.Piece, "is_sound", interrupt)
+        patch.setattr(checkpoint, "_is_sound", interrupt)
         render(tmp_path, clock)
     assert render(tmp_path, clock)[1] == 4
 

@@ -71,7 +71,12 @@ def _is_short(avi: InputContainer) -> bool:
 
 
 def whole_end(container: InputContainer) -> Fraction | None:
-    """When the last of all streams ends, by the file's header."""
-    if container.duration is None or not container.format.name.startswith(_STATE_LENGTH):
+    """When the last of all streams ends, where the file's header states it."""
+    return estimated_end(container) if container.format.name.startswith(_STATE_LENGTH) else None
+
+
+def estimated_end(container: InputContainer) -> Fraction | None:
+    """The same, or what FFmpeg works out from the file's size."""
+    if container.duration is None:
         return None
     return ((container.start_time or 0) + container.duration) * MICROSECOND

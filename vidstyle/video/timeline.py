@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.format import Flags
 from av.stream import Stream
 
-from vidstyle.video.source import MICROSECOND
+from vidstyle.video.source import estimated_end
 
 _STARTS_OVER: Final = Fraction(1)  # seconds back; less is disorder
 _JUMPS: Final = Fraction(10)  # seconds on, in files whose clock may; FFmpeg's own measure
@@ -39,10 +39,8 @@ class Timeline:
         self._last: dict[int, Fraction] = {}
         self._end: Fraction | None = None  # of the pictures' last
         self._front: Fraction | None = None  # of all but subtitles
-        self._latest: Fraction | None = None  # that the header lets anything begin
-        if container.duration is not None:
-            end = (container.start_time or 0) + container.duration
-            self._latest = end * MICROSECOND + _JUMPS
+        end = estimated_end(container)
+        self._latest = None if end is None else end + _JUMPS  # that anything begins
 
     def moved(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
         """The same packets: the pictures' at least, and all sound's where clocks may jump."""
