@@ -124,14 +124,17 @@ def make_clip(
     return path
 
 
-def damage(path: Path, *numbers: int) -> None:
-    """These packets of the picture keep their first bytes only."""
+def picture_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as clip:
-        packets = [bytes(packet) for packet in clip.demux(video=0)]
-    data = path.read_bytes()
+        return [bytes(packet) for packet in clip.demux(video=0) if packet.size]
+
+
+def damage(path: Path, *numbers: int, kept: int = 8, rest: bytes = b"\xaa") -> None:
+    """These packets of the picture keep their first bytes only."""
+    packets, data = picture_packets(path), path.read_bytes()
     for packet in (packets[number] for number in numbers):
         assert data.count(packet) == 1
-        data = data.replace(packet, packet[:8] + b"\xaa" * (len(packet) - 8))
+        data = data.replace(packet, packet[:kept].ljust(len(packet), rest))
     path.write_bytes(data)
 
 

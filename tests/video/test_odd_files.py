@@ -20,6 +20,7 @@ from tests.video.made_clips import (
     grey_frame,
     info,
     make_clip,
+    picture_packets,
     picture_times,
     texture,
 )
@@ -172,9 +173,7 @@ def test_damage_that_checksums_show_is_counted(
         clip.mux(video.encode(None))
     with ClipReader(path) as reader:
         assert (len(list(reader)), reader.damaged_frames) == (10, 0)
-    with av.open(str(path)) as clip:
-        packets = [bytes(packet) for packet in clip.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
+    packets, data = picture_packets(path), bytearray(path.read_bytes())
     for number in (3, 7):
         data[data.find(packets[number]) + len(packets[number]) // 3] ^= 0x55
     path.write_bytes(data)
@@ -203,12 +202,9 @@ def test_lost_pictures_are_counted(tmp_path: Path, name: str, codec: str, blank:
     path = textured(tmp_path / name, 30, codec)
     with ClipReader(path) as reader:
         assert (len(list(reader)), reader.corrupt_packets) == (30, 0)
-    with av.open(str(path)) as clip:
-        packets = [bytes(packet) for packet in clip.demux(video=0)]
-    data, packet = path.read_bytes(), max(packets[10:20], key=len)
-    assert data.count(packet) == 1
-    head = b"" if blank else packet[:8]
-    path.write_bytes(data.replace(packet, head.ljust(len(packet), b"\0" if blank else b"\xaa")))
+    sizes = [len(packet) for packet in picture_packets(path)]
+    largest = sizes.index(max(sizes[10:20]), 10)
+    damage(path, largest, **({"kept": 0, "rest": b"\0"} if blank else {}))
     with ClipReader(path) as reader:
         count = len(list(reader))
     assert count < 30
@@ -256,11 +252,7 @@ def test_a_clip_cut_off_is_said(tmp_path: Path, name: str, share: float) -> None
 def test_a_whole_file_is_not_called_cut_off(tmp_path: Path, name: str) -> None:
     """One bad packet may take all that lean on it: HEVC's decoder shows none of them."""
     path = make_clip(tmp_path / name, 20, codec="libx265", gop=250)
-    with av.open(str(path)) as clip:
-        packet = [bytes(packet) for packet in clip.demux(video=0)][8]
-    data = path.read_bytes()
-    assert data.count(packet) == 1
-    path.write_bytes(data.replace(packet, packet[:4].ljust(len(packet), b"\xaa")))
+    damage(path, 8, kept=4)
     with ClipReader(path) as reader:
         count = len(list(reader))
     assert count < 18
