@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,9 +190,10 @@ def test_the_disk_has_room_for_what_passes_leave_on_it(
     film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
 ) -> None:
     """Of each of the 11 frames that the headers promise: itself and its latest result, and what
-    each of two passes, a quarter of the second overlapping, has made of it, with a state."""
-    picture, state, works = 64 * 48 * 6, 64 * 48 * 80, 25
-    needed = (works + 11 * 2) * picture + state if resume else 11 * 2 * picture
+    each of two passes, a quarter of the second overlapping, has made of it, with a state and a
+    frame that is being made."""
+    picture, state, sketch, works = 64 * 48 * 6, 64 * 48 * 80, 64 * 48 * 240, 25
+    needed = (works + 11 * 2) * picture + state + sketch if resume else 11 * 2 * picture
     more = {"look": replace(LOOK, passes=2), "work": v.WorkSettings(resume=resume)}
 
     def free(size: int) -> None:
@@ -342,6 +344,41 @@ def test_a_first_frame_is_not_begun_anew(
     assert steps == [0, 0, 0, 0, 1, 1, 1, 1][made:]
     assert os.listdir(tmp_path) == ["a.mp4"]
     assert (tmp_path / "a.mp4").read_bytes() == whole(look=look)[1]
+
+
+def test_a_later_frame_is_not_begun_anew(
+    film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in steps of both sizes, in either pass, kept after every step."""
+    monkeypatch.setattr(checkpoint, "PIECE_SECONDS", -1)
+    monkeypatch.setattr(checkpoint._Pace, "is_due_after_step", lambda pace: True)
+    monkeypatch.setattr(stylize, "SOLVE_SIDE", 48)  # of 64 pixels
+    look, part = replace(LOOK, steps=8, passes=2), v.ClipSettings(end=0.13)
+
+    def run(name: str, stop: int = 9999) -> list[tuple[int, int]]:
+        """Its steps: level and number; broken off in the one that is told `stop`th."""
+        steps = list[tuple[int, int]]()
+
+        def listen(event: object) -> None:
+            if isinstance(event, Step):
+                steps.append((event.level, event.step))
+                if len(steps) == stop:
+                    raise Stop
+
+        with suppress(Stop):
+            settings = {"look": look, "part": part, "compute": THREAD, "on_event": listen}
+            v.stylize_video(film, [painting], tmp_path / name, **settings)
+        return steps
+
+    undisturbed = run("whole.mp4")
+    places = {18: (0, 4), 23: (1, 1), 35: (0, 1), 36: (1, 0)}  # the last two in the later pass
+    assert len(undisturbed) == 42
+    for stop, place in places.items():
+        assert run("a.mp4", stop)[-1] == place
+        assert run("a.mp4") == undisturbed[stop - 1 :]
+        made = tmp_path / "a.mp4"
+        assert made.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+        made.unlink()
 
 
 def test_another_look_starts_over_with_a_word(film: Path, painting: Path, tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 A *piece* is a run of finished frames of one shot, in 16 bits, and the state to go on from, which a
 shot's end needs no more. It is one .npz file, whose name has its checksum: a zip's own do not cover
-what the arrays are called and where they begin. A *sketch* is such a file with a shot's first frame
-while that is being made: a large one takes longer than a piece may. Shots do not depend on one
-another, so that each may be another process's, in the same folder.
+what the arrays are called and where they begin. A *sketch* is such a file with a frame while that
+is being made: a large one takes longer than a piece may. Shots do not depend on one another, so
+that each may be another process's, in the same folder.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ FORMAT: Final = 3  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps
+SKETCH_BYTES: Final = 240  # a pixel, at most: L-BFGS's pairs
 _STATE: Final = "state "  # before the names of the state's tensors
 _RECORD: Final = "settings.json"
 _LOCK: Final = "lock"  # held by who works on all of it
 _UNFINISHED: Final = "unfinished"  # holds the name of the encoder's hidden file
 _HIDDEN: Final = re.compile(r"\..*partial-[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)  # such a name
-_SKETCH: Final = r"\d{8,}-[0-9a-f]{16}"  # its shot, its checksum
+_SKETCH: Final = r"\d{8,}-\d{8,}-[0-9a-f]{16}"  # its shot, its work, its checksum
 _PIECE: Final = r"\d{8,}-\d{8,}-\d{8,}-[0-9a-f]{16}"  # its shot, its works, its checksum
 _OWN: Final = re.compile(
     rf"{_PIECE}\.(npz|damaged)|{_SKETCH}\.(sketch|damaged)|\d{{8,}}\.(partial|lock)|lock|"
@@ -71,7 +72,7 @@ OnWarning = Callable[[str], None]
 class Resumable(Protocol):
     """A `FrameStyler` that can say all it remembers of the frames before, and be told it."""
 
-    sketch: Sketch | None  # where it may keep a shot's first frame while it makes it
+    sketch: Sketch | None  # where it may keep a frame while it makes it
 
     def start_shot(self) -> None: ...
 
@@ -263,32 +264,58 @@ def _arrays(path: Path) -> Iterator[NpzFile]:
 
 
 class _Pace:
-    """Tells when to bring to disk what has come since the last time."""
+    """Tells when to bring to disk what has come since the last time: before a minute is over.
+
+    Frames are to be kept whole. One that takes longer than the one before, which nobody could
+    foresee, is kept between its steps.
+    """
 
     def __init__(self) -> None:
+        self._frame_began, self._last_took = time.monotonic(), 0.0
         self.restart()
 
     def restart(self) -> None:
-        self._begun = self._last = time.monotonic()
+        self._began = self._step_began = time.monotonic()
 
-    def is_due(self) -> bool:
-        """Asked once for each thing that is done: another, as long as this one, would be late."""
+    def is_due_after_frame(self) -> bool:
+        """Another that takes as long as this one would be late."""
         now = time.monotonic()
-        due = now + (now - self._last) > self._begun + PIECE_SECONDS
-        self._last = now
-        return due
+        self._last_took, self._frame_began = now - self._frame_began, now
+        return self._is_late(now + self._last_took)
+
+    def is_due_after_step(self) -> bool:
+        now = time.monotonic()
+        following = now + now - self._step_began
+        self._step_began = now
+        return self._is_late(following) and following > self._frame_began + self._last_took
+
+    def _is_late(self, moment: float) -> bool:
+        return moment > self._began + PIECE_SECONDS
 
 
 class Sketch:
-    """The first frame of the shot that begins with frame `shot`, while it is being made."""
+    """A frame of the shot that begins with frame `shot`, while it is being made.
 
-    def __init__(self, folder: Path, shot: int, on_warning: OnWarning) -> None:
+    `work` is its number among the works on the shot. What was finished before is stored by `settle`
+    first: a sketch is of use to who has come as far as that.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shot: int,
+        work: int,
+        pace: _Pace,
+        settle: Callable[[], None],
+        on_warning: OnWarning,
+    ) -> None:
+        self.work = work
         self._folder, self._shot, self._on_warning = folder, shot, on_warning
-        self._pace = _Pace()
+        self._pace, self._settle = pace, settle
 
     def read(self) -> State:
-        """What was kept last; empty where there is nothing, or nothing that is sound."""
-        for path in self._files():
+        """What was kept last of this work; empty where there is nothing, or nothing sound."""
+        for path in self._files(self.work):
             if _is_sound(path):
                 with _arrays(path) as arrays:
                     return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -299,29 +326,37 @@ class Sketch:
         return {}
 
     def offer(self, make: Callable[[], State]) -> None:
-        """Keeps what `make` gives, where the last time would lie too far back at the next offer."""
-        if self._pace.is_due():
+        """Keeps what `make` gives after a step, where the next would come too late for that."""
+        if self._pace.is_due_after_step():
+            self._settle()
             with disk_errors(self._folder):
                 self._store(make())
             self._pace.restart()
 
-    def remove(self) -> None:
+    def remove(self, before: int) -> None:
+        """Those of works that are finished."""
         for path in self._files():
-            path.unlink()
+            if _work_of(path) < before:
+                path.unlink()
 
     def _store(self, state: State) -> None:
         partial, old = _partial_path(self._folder, self._shot), self._files()
         with zipfile.ZipFile(partial, "w") as archive:
             for name, tensor in state.items():
                 _write_array(archive, name, tensor.cpu().numpy())
-        _finish(partial, f"{self._shot:08}", ".sketch")
+        _finish(partial, f"{self._shot:08}-{self.work:08}", ".sketch")
         for path in old:
             path.unlink()
 
-    def _files(self) -> list[Path]:
+    def _files(self, work: int | None = None) -> list[Path]:
         """The newest first: a kill may leave the one before."""
-        found = [p for p in _sketches(self._folder) if int(p.stem.split("-")[0]) == self._shot]
+        own = [p for p in _sketches(self._folder) if int(p.stem.split("-")[0]) == self._shot]
+        found = [path for path in own if work is None or _work_of(path) == work]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _work_of(sketch: Path) -> int:
+    return int(sketch.stem.split("-")[1])
 
 
 def _sketches(folder: Path) -> list[Path]:
@@ -348,10 +383,11 @@ class StoredShot:
             _make_way(partial, on_warning)
             partial.unlink(missing_ok=True)
             self._find(on_warning)
-            self.sketch = Sketch(folder, first, on_warning)
-            if self.pieces:
-                self.sketch.remove()
-        self._pace = _Pace()
+            self._pace = _Pace()
+            self.sketch = Sketch(
+                folder, first, self.frames, self._pace, self.close_piece, on_warning
+            )
+            self.sketch.remove(before=self.frames)
 
     @property
     def frames(self) -> int:
@@ -371,7 +407,8 @@ class StoredShot:
         with disk_errors(self.folder):
             self._open = self._open or _OpenPiece(self.folder, self.first, self.frames)
             self._open.add(image, state)
-        if self._pace.is_due() or self._open.bytes >= PIECE_BYTES:
+        self.sketch.work += 1
+        if self._pace.is_due_after_frame() or self._open.bytes >= PIECE_BYTES:
             self.close_piece()
 
     def close_piece(self, ends_shot: bool = False) -> None:
@@ -382,7 +419,7 @@ class StoredShot:
         try:
             with disk_errors(self.folder):
                 self.pieces += piece.commit(ends_shot)
-                self.sketch.remove()
+                self.sketch.remove(before=self.frames)
         finally:
             piece.discard()
         self._pace.restart()
@@ -519,7 +556,7 @@ class Work:
         `beside` are bytes that something else will need on the same disk.
         """
         total = frames * pixels * FRAME_BYTES
-        states = (1 + total // PIECE_BYTES) * pixels * STATE_BYTES
+        states = (1 + total // PIECE_BYTES) * pixels * STATE_BYTES + pixels * SKETCH_BYTES
         stored = sum(piece.path.lstat().st_size for piece in _pieces(self.folder))
         advice = (
             "name a larger disk's folder with --work-dir, or use a smaller --size or --no-resume"

@@ -77,6 +77,14 @@ class Method(Protocol):
 
     def step(self) -> None: ...
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on, as it is: not copied."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as after the step whose `state` this was."""
+        ...
+
 
 Way = TypeVar("Way", bound=Method)
 
@@ -106,13 +114,11 @@ class PixelAdam:
         self.image.sub_(self.rate * (self.first / first) / spread).clamp_(0, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next step depends on, as it is: not copied."""
         maps = {"image": self.image.detach(), "first": self.first, "second": self.second}
         return {**maps, "steps": torch.tensor(self.steps)}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on as after the step whose `state` this was."""
         for name, own in (("image", self.image), ("first", self.first), ("second", self.second)):
             own.copy_(state[name])
         self.steps = int(state["steps"])
@@ -149,6 +155,29 @@ class PixelLBFGS:
         self.image.copy_(aim)
         self.last = gradient
         self.steps += 1
+
+    def state(self) -> dict[str, Tensor]:
+        maps = {"image": self.image.detach(), "moved": self.moved}
+        if self.last is not None:
+            maps["last"] = self.last
+        for place, (moved, change, inverse) in enumerate(self.pairs):
+            pair = {"moved": moved, "change": change, "inverse": inverse}
+            maps |= {f"{name} {place}": part for name, part in pair.items()}
+        return {**maps, "steps": torch.tensor(self.steps)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        def like_image(name: str) -> Tensor:
+            # In its layout of memory: sums would be rounded otherwise in another.
+            return torch.empty_like(self.image).copy_(state[name])
+
+        self.image.copy_(state["image"])
+        self.moved, self.steps = like_image("moved"), int(state["steps"])
+        self.last = like_image("last") if "last" in state else None
+        for place in range(sum(name.startswith("inverse ") for name in state)):
+            inverse = state[f"inverse {place}"].to(self.image.device)
+            pair = like_image(f"moved {place}"), like_image(f"change {place}"), inverse
+            self.pairs.append(pair)
 
     def _learn(self, moved: Tensor, change: Tensor) -> None:
         """A pair along which the loss does not curve upwards is kept, but has no say."""

@@ -33,7 +33,16 @@ from vidstyle.images import (
     to_tensor,
 )
 from vidstyle.losses import mean_grams, resampling_loss
-from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step
+from vidstyle.optimize import (
+    Goal,
+    Method,
+    OnStep,
+    Optimizer,
+    PixelAdam,
+    PixelLBFGS,
+    Step,
+    Way,
+)
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
@@ -254,7 +263,7 @@ class OptimizingStyler:
         self.past: _Past | None = None
         self.refined: _Past | None = None  # the same, in a later pass over the shot
         self.backwards = False  # in that pass
-        self.sketch: Sketch | None = None  # where a shot's first frame is kept while it is made
+        self.sketch: Sketch | None = None  # where a frame is kept while it is made
 
     def start_shot(self) -> None:
         self.past = None
@@ -357,25 +366,32 @@ class OptimizingStyler:
     def _first(self, image: np.ndarray, content: Tensor) -> _Past:
         """Coarse to fine, from the frame itself, or from where a stopped run had come to."""
         sizes = scales(_size(content), self.least)
-        kept = self.sketch.read() if self.sketch else {}
-        begun = int(kept["level"]) if kept else 0
+        kept, begun = self._kept()
         result = resize(content, sizes[begun])
         for level, size in enumerate(sizes[begun:], begun):
             steps = self._effort(self.settings.first_steps, size)
             goal, report = self._goal(resize(content, size)), self._report(level, steps)
-            method, keep = partial(self._adam, kept=kept), partial(self._keep, level)
+            method = partial(self._resumed, partial(PixelAdam, rate=FIRST_RATE), kept)
+            keep = partial(self._keep, level)
             result = self.optimizer.descend(resize(result, size), goal, method, steps, report, keep)
             kept = {}
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
 
-    def _adam(self, image: Tensor, kept: Mapping[str, Tensor]) -> PixelAdam:
-        way = PixelAdam(image, FIRST_RATE)
+    def _kept(self) -> tuple[Mapping[str, Tensor], int]:
+        """What a stopped run has left of the frame at hand, and the level that it had come to."""
+        kept = self.sketch.read() if self.sketch else {}
+        return kept, int(kept["level"]) if kept else 0
+
+    def _resumed(
+        self, make: Callable[[Tensor], Way], kept: Mapping[str, Tensor], image: Tensor
+    ) -> Way:
+        way = make(image)
         if kept:
             self._restore_scale(kept["scale"])
             way.restore(kept)
         return way
 
-    def _keep(self, level: int, way: PixelAdam) -> None:
+    def _keep(self, level: int, way: Method) -> None:
         if self.sketch:
             self.sketch.offer(
                 lambda: {**self._scale(), "level": torch.tensor(level), **way.state()}
@@ -431,9 +447,10 @@ class OptimizingStyler:
         """Descends level by level, held to what is carried; what rests stays."""
         link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
         rest = resting(content, past.painted, link) * maturity
-        for level, (size, steps, seen) in enumerate(plan.levels):
+        kept, begun = self._kept()
+        for level, (size, steps, seen) in enumerate(plan.levels[begun:], begun):
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
-            method = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
+            make = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
             goal = replace(
                 self._goal(resize(content, seen)),
                 size=seen,
@@ -445,8 +462,11 @@ class OptimizingStyler:
                 flow=link.flow if size == full else None,
             )
             begin, report = resize(start, size), self._report(level, steps)
-            result = self.optimizer.descend(begin, goal, method, steps, report)
-            if size != full:
+            method = partial(self._resumed, make, kept)
+            keep = partial(self._keep, level)
+            result = self.optimizer.descend(begin, goal, method, steps, report, keep)
+            kept = {}
+            if size != full:  # the first of two levels; a sketch of the second has no need of it
                 # The change is lifted, not the picture: the start's full-size detail is kept.
                 change = F.interpolate(result - begin, full, mode="bicubic")
                 start = (start + change).clamp(0, 1)

@@ -134,6 +134,39 @@ def test_a_short_first_frame_is_not_kept(tmp_path: Path, clock: list[float]) -> 
     assert not work.folder.exists()
 
 
+def test_a_frame_that_takes_longer_than_the_one_before_is_kept_by_the_minute(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    """With the frames before it: at 45 s, after which its next step would be late, and at 95."""
+    work = Work(tmp_path, "a", PICTURE)
+    with pytest.raises(ZeroDivisionError), work.held({}, HERE), work.shot(0) as shot:
+        for image in images(2):
+            clock[0] += 10
+            shot.add(image, {"sum": torch.ones(3)})
+        for step in range(4):
+            clock[0] += 25
+            shot.sketch.offer(partial(dict, step=torch.tensor(step)))
+        assert stored(tmp_path) == [(0, 0, 2)]
+        raise ZeroDivisionError
+    with work.shot(0) as shot:
+        assert (shot.frames, int(shot.sketch.read()["step"])) == (2, 2)
+        shot.add(images(1)[0], {})
+        assert shot.sketch.read() == {}  # of the frame after it
+        shot.close_piece()
+        assert not list(work.folder.glob("*.sketch"))
+
+
+def test_frames_that_all_take_as_long_are_kept_whole(tmp_path: Path, clock: list[float]) -> None:
+    work = Work(tmp_path, "a", PICTURE)
+    with work.held({}, HERE), work.shot(0) as shot:
+        for image in images(8):
+            for step in range(5):
+                clock[0] += 5
+                shot.sketch.offer(partial(dict, step=torch.tensor(step)))
+                assert not list(work.folder.glob("*.sketch"))
+            shot.add(image, {})
+
+
 def test_a_damaged_first_frame_is_made_from_its_beginning(
     tmp_path: Path, clock: list[float]
 ) -> None:
