@@ -31,6 +31,7 @@ from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow
+from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import ClipInfo, Frame, Shot
 from vidstyle.images import as_on_disk, check_image, check_sides
 from vidstyle.measure import WarpError
@@ -599,17 +600,20 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
 def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[tuple[int, Frame]]:
     """The same; what the first pass will ask about motion has then been found.
 
-    But for what is finished, and for a network's flow, which would take turns with the optimiser.
+    But for what is finished, for what repeats the frame before, and for a network's flow, which
+    would take turns with the optimiser.
     """
     motion = ready.styler.motion if ready.look.flow in BESIDE and ready.look.strength else None
-    current, finished_to, before = -1, 0, np.empty(0)
+    current, finished_to, before, usual = -1, 0, np.empty(0), 0.0
     for shot, frame in frames:
         image = as_on_disk(frame.image)  # as the styler will see it
         if shot != current:
             current, finished_to = shot, frame.index + ready.finished(frame.index)
-        elif motion is not None and frame.index >= finished_to:
-            motion.between(before, image)
-        before = image
+            before, usual = image, 0.0
+        elif not repeats(before, image, usual):
+            if motion is not None and frame.index >= finished_to:
+                motion.between(before, image)
+            before, usual = image, change(before, image)
         yield shot, frame
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.motion import ROOM, Motion
+from vidstyle.flow.repeats import change, repeats
 from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
@@ -32,7 +33,7 @@ from vidstyle.images import (
     to_side,
     to_tensor,
 )
-from vidstyle.losses import mean_grams, resampling_loss
+from vidstyle.losses import gram_loss, mean_grams, resampling_loss
 from vidstyle.optimize import (
     Goal,
     Method,
@@ -54,6 +55,11 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 # Chosen from the tables in tests/bench/results/README.md.
 FIRST_RATE = 0.03  # Adam's, for a shot's first frame
 HASTE = 3.0  # times the pace that is added where nothing is painted yet
+WORN = 2.0  # times the first frame's style distance, beyond which a picture counts as unfinished
+WEAR = 0.5  # so far at most, from twice that on
+WEIGHED = 4  # frames: how often that is looked at
+RIPE = 0.99  # of a maturity that only ever comes near 1
+DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
 GRAIN = 1.5  # pixels
 EFFORT = 2.5  # times the steps that are added where all of a frame is new
@@ -203,13 +209,17 @@ class _Plan:
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
+_NUMBERS = {"turn": int, "held": int, "changed": float, "fresh": float, "wear": float}
 
 
 @dataclass(frozen=True)
 class _Past:
     """What a frame leaves to the next: its picture, the result, how far it is painted.
 
-    `painted` is the source as it was when each pixel was last worked on; `turn` counts frames.
+    `painted` is the source as it was when each pixel was last worked on; `turn` counts frames that
+    were. `changed`: how much the picture differed from the one before, when it last did; `held`:
+    how often it has been repeated since. `fresh`: the style distance of the shot's first result;
+    `wear`: what has been lost since, 0 to 1.
     """
 
     source: np.ndarray
@@ -217,15 +227,37 @@ class _Past:
     maturity: Tensor
     painted: Tensor
     turn: int = 0
+    held: int = 0
+    changed: float = 0.0
+    fresh: float = 0.0
+    wear: float = 0.0
 
     def tensors(self) -> dict[str, Tensor]:
         maps = {name: getattr(self, name) for name in _MAPS}
-        return {"source": torch.from_numpy(self.source), "turn": torch.tensor(self.turn), **maps}
+        numbers = {
+            name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in _NUMBERS
+        }
+        return {"source": torch.from_numpy(self.source), **numbers, **maps}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
-        maps = {name: tensors[name].to(device) for name in _MAPS}
-        return cls(tensors["source"].numpy(), **maps, turn=int(tensors["turn"])).settled()
+        maps: dict[str, Any] = {name: tensors[name].to(device) for name in _MAPS}
+        numbers = {name: kind(tensors[name]) for name, kind in _NUMBERS.items()}
+        return cls(tensors["source"].numpy(), **maps, **numbers).settled()
+
+    def before(self, image: np.ndarray) -> _Past:
+        """The same, knowing whether the next frame repeats this one."""
+        if repeats(self.source, image, self.changed):
+            return replace(self, held=self.held + 1)
+        return replace(self, held=0, changed=change(self.source, image))
+
+    @property
+    def stands(self) -> bool:
+        """The next frame has this one's picture: doubled, or held when nothing was left to do."""
+        return self.held > 0 and (self.held <= DOUBLED or self._finished())
+
+    def _finished(self) -> bool:
+        return self.wear == 0 and float(self.maturity.min()) > RIPE
 
     def settled(self) -> _Past:
         """In one layout of memory: kernels that follow another one round otherwise."""
@@ -295,11 +327,15 @@ class OptimizingStyler:
         self._check(image, self.past)
         if self.settings.strength == 0:
             return image
-        content, past = to_tensor(image, self.compute.device), self.past
+        past = self.past.before(image) if self.past else None
+        if past and past.stands:
+            self.past = past
+            return self._mixed(image, past.result)
+        content = to_tensor(image, self.compute.device)
         if past is None:
             new = self._first(image, content)
         else:
-            link = self._correspond(past.source, image)
+            past, link = self._weighed(past), self._correspond(past.source, image)
             new = self._follow(image, content, past, self._onward(content, past, link))
         if self.flow is not None:
             self.past = new.settled()
@@ -320,8 +356,11 @@ class OptimizingStyler:
         self._check(image, self.refined)
         if self.settings.strength == 0:
             return image
-        past = self.refined
-        assert past is not None, "start_pass comes first"
+        assert self.refined is not None, "start_pass comes first"
+        past = self.refined.before(image)
+        if past.stands:
+            self.refined = past
+            return self._mixed(image, past.result)
         content = to_tensor(image, self.compute.device)
         link = self._correspond(past.source, image, self.backwards)
         plan = self._again(content, past, link, self._unmixed(image, earlier))
@@ -410,15 +449,27 @@ class OptimizingStyler:
     def _onward(self, content: Tensor, past: _Past, link: Correspondence) -> _Plan:
         """From the result before along the flow, with more steps where much is new.
 
-        What is not yet finished painting is held less and moves faster.
+        What is not yet finished painting, or has worn, is held less and moves faster.
         """
         maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
         carried = warp_sharp(past.result, link.flow)
         source = to_tensor(past.source, self.compute.device)
         start = fill_uncovered(content, carried, link.trust, source, past.result)
-        steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
+        new = 1 - float(maturity.mean()) * (1 - past.wear)
+        steps = round(self.settings.steps * (1 + EFFORT * new))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
         return _Plan(link, carried, maturity, start, levels, CALM)
+
+    def _weighed(self, past: _Past) -> _Past:
+        """With what the picture has lost of the shot's first one's style, every few frames."""
+        if past.turn % WEIGHED:
+            return past
+        size = solved_size(_size(past.result), self.least)
+        grams, targets = self.optimizer.grams(resize(past.result, size)), self.targets.at(max(size))
+        own = sum(float(gram_loss(gram, targets[tap])) for tap, gram in grams.items())
+        fresh = past.fresh if past.turn else own
+        beyond = own / max(fresh, 1e-9) / WORN - 1
+        return replace(past, fresh=fresh, wear=WEAR * min(max(beyond, 0), 1))
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -445,7 +496,8 @@ class OptimizingStyler:
 
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
-        link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
+        link, start, full = plan.link, plan.start, _size(content)
+        maturity = plan.maturity * (1 - past.wear)
         rest = resting(content, past.painted, link) * maturity
         kept, begun = self._kept()
         for level, (size, steps, seen) in enumerate(plan.levels[begun:], begun):
@@ -468,10 +520,11 @@ class OptimizingStyler:
             kept = {}
             if size != full:  # the first of two levels; a sketch of the second has no need of it
                 # The change is lifted, not the picture: the start's full-size detail is kept.
-                change = F.interpolate(result - begin, full, mode="bicubic")
-                start = (start + change).clamp(0, 1)
+                moved = F.interpolate(result - begin, full, mode="bicubic")
+                start = (start + moved).clamp(0, 1)
         painted = torch.lerp(content, past.painted, rest)
-        return _Past(image, result, ripened(maturity), painted, past.turn + 1)
+        ripe, turn = ripened(plan.maturity), past.turn + 1
+        return replace(past, source=image, result=result, maturity=ripe, painted=painted, turn=turn)
 
 
 def _resize_map(mask: Tensor, size: Size) -> Tensor:

@@ -3,6 +3,8 @@
     python tests/bench/quality.py --judge vgg19.safetensors --out tests/bench/results/quality.json \
         --style scream.jpg --style starry.jpg --size 320 clip.mp4 other.mp4
 
+With `--stills N` so many of the judged frames are also made alone, as by `vidstyle image`, and the
+clip's style distance in these frames is given as times theirs: how fully it is painted.
 With `--vary NAME VALUE …` once for each value of a setting (`temporal_weight`) or of a module's
 constant (`stylize.HASTE`): how defaults are chosen.
 """
@@ -17,23 +19,53 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from vidstyle.measure import measure_video
-from vidstyle.render import stylize_video
+import numpy as np
+
+from vidstyle.measure import Measurement, StyleJudge, measure_video
+from vidstyle.measure.clips import load_judge
+from vidstyle.render import stylize_image, stylize_video
 from vidstyle.settings import ClipSettings, FeatureSettings, StyleSettings
+from vidstyle.video import ClipReader, load_paintings
 
 HEADER = (
     "| clip | painting | frames | DIS ratio | Farneback ratio | style / source's | content "
-    "| s/frame |\n|---|---|---|---|---|---|---|---|---|"
+    "| times a still's | s/frame |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
-def judge(
-    result: Path, source: Path, painting: Path, part: ClipSettings, features: FeatureSettings
+def judged_style(measured: Measurement) -> dict[int, float]:
+    """Style distances by frame."""
+    series = measured.series["style_distance_series"]
+    return {index: value for index, value in enumerate(series) if value is not None}
+
+
+def beside_stills(
+    measured: Measurement,
+    clip: Path,
+    painting: Path,
+    part: ClipSettings,
+    look: StyleSettings,
+    features: FeatureSettings,
+    count: int,
 ) -> dict:
-    """Figures of an encoded result against the part of the source it was made from."""
-    measured = measure_video(result, source, [painting], part=part, features=features)
-    style = [value for value in measured.series["style_distance_series"] if value is not None]
-    return measured.figures | {"style_distance_last": style[-1]}
+    """Style distance of `count` frames made alone, not encoded, and the clip's as times that."""
+    clips = judged_style(measured)
+    places = np.linspace(0, len(clips) - 1, count).round().astype(int)
+    chosen = [list(clips)[place] for place in places]
+    paintings = load_paintings([painting])
+    style = StyleJudge(load_judge(features), paintings)
+    alone = []
+    with ClipReader(clip, part) as frames:
+        for number, frame in enumerate(frames):
+            if number in chosen:
+                still = stylize_image(frame.image, paintings, look=look)
+                alone.append(style.style_distance(still))
+    times = float(np.mean([clips[index] for index in chosen]) / np.mean(alone))
+    return {
+        "stills": chosen,
+        "style_distance_stills": alone,
+        "style_times_stills": times,
+    }
 
 
 def measure_pair(
@@ -43,6 +75,7 @@ def measure_pair(
     look: StyleSettings,
     features: FeatureSettings,
     keep: Path,
+    stills: int,
 ) -> dict:
     target = keep / f"{clip.stem}-{painting.stem}.mp4"
     target.unlink(missing_ok=True)
@@ -50,7 +83,11 @@ def measure_pair(
     facts = {"clip": clip.name, "painting": painting.name, **report.as_dict()}
     for name in ("source", "result"):
         del facts[name]
-    return facts | judge(target, clip, painting, part, features)
+    measured = measure_video(target, clip, [painting], part=part, features=features)
+    facts |= measured.figures | {"style_distance_last": list(judged_style(measured).values())[-1]}
+    if stills:
+        facts |= beside_stills(measured, clip, painting, part, look, features, stills)
+    return facts
 
 
 def row(facts: dict) -> str:
@@ -58,6 +95,7 @@ def row(facts: dict) -> str:
         f"| {facts['clip']} | {facts['painting']} | {facts['frames']} "
         f"| {facts['warp_error_ratio']:.2f} | {facts['warp_error_ratio_farneback']:.2f} "
         f"| {facts['style_distance_relative']:.3f} | {facts['content_distance']:.2f} "
+        f"| {facts.get('style_times_stills', float('nan')):.2f} "
         f"| {facts['seconds'] / facts['frames']:.2f} |"
     )
 
@@ -69,6 +107,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, help="VGG-19 weights; without them lite judges")
     parser.add_argument("--size", type=int)
     parser.add_argument("--duration", type=float)
+    parser.add_argument("--stills", type=int, default=0, help="frames to be made alone as well")
     parser.add_argument("--vary", nargs="+", metavar="NAME VALUE", default=["steps"])
     parser.add_argument("--keep", type=Path, help="folder for the rendered clips")
     parser.add_argument("--out", type=Path, help="JSON to write")
@@ -84,7 +123,7 @@ def main() -> None:
         for value in values or [None]:
             look = vary(name, value)
             for clip, painting in itertools.product(arguments.clips, arguments.style):
-                facts = measure_pair(clip, painting, part, look, judged_by, keep)
+                facts = measure_pair(clip, painting, part, look, judged_by, keep, arguments.stills)
                 results.append({"varied": name, "value": value} | facts)
                 print(f"| {value or 'default'} {row(facts)}", flush=True)
     if arguments.out:

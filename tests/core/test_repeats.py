@@ -1,0 +1,78 @@
+"""Frames that show nothing new: told from those that do, and painted as the one before."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.core.toys import cpu, stripes, texture, toy_net
+from vidstyle.flow import load_flow
+from vidstyle.flow.repeats import change, repeats
+from vidstyle.frame import Frame
+from vidstyle.optimize import Step
+from vidstyle.passes import stylize_in_passes
+from vidstyle.settings import StyleSettings
+from vidstyle.stylize import OptimizingStyler
+
+WORLD = texture(120, 240)
+
+
+def view(x: float) -> np.ndarray:
+    """(80, 112, 3) of the world, so many pixels further on."""
+    shift = np.float32([[1, 0, -8 - x], [0, 1, -8]])
+    return cv2.warpAffine(WORLD, shift, (112, 80), flags=cv2.INTER_CUBIC).clip(0, 1)
+
+
+def coded(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """As a codec gives it back: two levels of noise a pixel, and a block that it came back to."""
+    noise = np.random.default_rng(seed).normal(0, 2 / 255, image.shape).astype(np.float32)
+    noise[16:24, 16:24] += 6 / 255
+    return (image + noise).clip(0, 1)
+
+
+def with_a_fly(image: np.ndarray) -> np.ndarray:
+    marked = image.copy()
+    marked[40:44, 60:64] = 1 - marked[40:44, 60:64].round()
+    return marked
+
+
+@pytest.mark.parametrize(
+    ("later", "usual", "expected"),
+    [
+        (view(0), 0.0, True),
+        (coded(view(0)), change(view(0), view(6)), True),
+        (coded(view(0)), change(view(0), coded(view(0), 1)), False),
+        (with_a_fly(view(0)), change(view(0), view(6)), False),
+        (view(0.1), change(view(0), view(0.1)), False),
+        (view(6), change(view(0), view(6)), False),
+    ],
+    ids=["held", "doubled", "grain like before", "a fly that moves", "a slow pan", "a pan"],
+)
+def test_what_repeats(later: np.ndarray, usual: float, expected: bool) -> None:
+    assert repeats(view(0), later, usual) is expected
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_doubled_frames_are_painted_as_one_and_cost_nothing(tmp_path: Path, passes: int) -> None:
+    """In a film with every second frame doubled: the results of the film without."""
+
+    def render(film: list[np.ndarray]) -> tuple[list[np.ndarray], int]:
+        steps = list[Step]()
+        look = StyleSettings(steps=2, first_steps=5, passes=passes)
+        styler = OptimizingStyler(
+            toy_net(), [stripes()], cpu(), look, load_flow("dis"), steps.append
+        )
+        frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            results = stylize_in_passes(frames, styler, passes, False, Path(folder))
+            return list(results), len(steps)
+
+    plain, steps = render([view(x) for x in (0, 3, 6, 9)])
+    doubled, again = render([view(x) for x in (0, 3, 3, 6, 9, 9)])
+    assert np.array_equal(doubled, [plain[place] for place in (0, 1, 1, 2, 3, 3)])
+    assert again == steps
