@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidstyle.measure import Measurement, StyleJudge, measure_video
+from vidstyle.measure import StyleJudge, measure_video
 from vidstyle.measure.clips import load_judge
 from vidstyle.render import stylize_image, stylize_video
 from vidstyle.settings import ClipSettings, FeatureSettings, StyleSettings
@@ -33,14 +33,19 @@ HEADER = (
 )
 
 
-def judged_style(measured: Measurement) -> dict[int, float]:
-    """Style distances by frame."""
+def judge(
+    result: Path, source: Path, painting: Path, part: ClipSettings, features: FeatureSettings
+) -> dict:
+    """Figures of an encoded result against the part of the source it was made from."""
+    measured = measure_video(result, source, [painting], part=part, features=features)
     series = measured.series["style_distance_series"]
-    return {index: value for index, value in enumerate(series) if value is not None}
+    style = {index: value for index, value in enumerate(series) if value is not None}
+    last = style[max(style)]
+    return measured.figures | {"style_distance_last": last, "style_distance_by_frame": style}
 
 
 def beside_stills(
-    measured: Measurement,
+    judged: dict[int, float],
     clip: Path,
     painting: Path,
     part: ClipSettings,
@@ -49,9 +54,8 @@ def beside_stills(
     count: int,
 ) -> dict:
     """Style distance of `count` frames made alone, not encoded, and the clip's as times that."""
-    clips = judged_style(measured)
-    places = np.linspace(0, len(clips) - 1, count).round().astype(int)
-    chosen = [list(clips)[place] for place in places]
+    places = np.linspace(0, len(judged) - 1, count).round().astype(int)
+    chosen = [list(judged)[place] for place in places]
     paintings = load_paintings([painting])
     style = StyleJudge(load_judge(features), paintings)
     alone = []
@@ -60,7 +64,7 @@ def beside_stills(
             if number in chosen:
                 still = stylize_image(frame.image, paintings, look=look)
                 alone.append(style.style_distance(still))
-    times = float(np.mean([clips[index] for index in chosen]) / np.mean(alone))
+    times = float(np.mean([judged[index] for index in chosen]) / np.mean(alone))
     return {
         "stills": chosen,
         "style_distance_stills": alone,
@@ -83,10 +87,11 @@ def measure_pair(
     facts = {"clip": clip.name, "painting": painting.name, **report.as_dict()}
     for name in ("source", "result"):
         del facts[name]
-    measured = measure_video(target, clip, [painting], part=part, features=features)
-    facts |= measured.figures | {"style_distance_last": list(judged_style(measured).values())[-1]}
+    facts |= judge(target, clip, painting, part, features)
     if stills:
-        facts |= beside_stills(measured, clip, painting, part, look, features, stills)
+        facts |= beside_stills(
+            facts["style_distance_by_frame"], clip, painting, part, look, features, stills
+        )
     return facts
 
 
