@@ -50,7 +50,7 @@ FORMAT: Final = 4  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps
-SKETCH_BYTES: Final = 240  # a pixel, at most: L-BFGS's pairs
+SKETCH_BYTES: Final = 120  # a pixel, of two sketches after a first step at full size
 _STATE: Final = "state "  # before the names of the state's tensors
 _RECORD: Final = "settings.json"
 _LOCK: Final = "lock"  # held by who works on all of it
@@ -266,30 +266,28 @@ def _arrays(path: Path) -> Iterator[NpzFile]:
 class _Pace:
     """Tells when to bring to disk what has come since the last time: before a minute is over.
 
-    Frames are to be kept whole. One that takes longer than the one before, which nobody could
-    foresee, is kept between its steps.
+    Asked after everything that is done, be it a frame or a step within one: another, as long as
+    this one, would be late.
     """
 
     def __init__(self) -> None:
-        self._frame_began, self._last_took = time.monotonic(), 0.0
+        self._frame_began = time.monotonic()
         self.restart()
 
     def restart(self) -> None:
         self._began = self._step_began = time.monotonic()
 
     def is_due_after_frame(self) -> bool:
-        """Another that takes as long as this one would be late."""
         now = time.monotonic()
-        self._last_took, self._frame_began = now - self._frame_began, now
-        return self._is_late(now + self._last_took)
+        took, self._frame_began = now - self._frame_began, now
+        return self._would_be_late(now + took)
 
     def is_due_after_step(self) -> bool:
         now = time.monotonic()
-        following = now + now - self._step_began
-        self._step_began = now
-        return self._is_late(following) and following > self._frame_began + self._last_took
+        took, self._step_began = now - self._step_began, now
+        return self._would_be_late(now + took)
 
-    def _is_late(self, moment: float) -> bool:
+    def _would_be_late(self, moment: float) -> bool:
         return moment > self._began + PIECE_SECONDS
 
 
@@ -333,10 +331,10 @@ class Sketch:
                 self._store(make())
             self._pace.restart()
 
-    def remove(self, before: int) -> None:
-        """Those of works that are finished."""
+    def remove_others(self) -> None:
+        """Those of works that are finished; of what is not reached, what led there has changed."""
         for path in self._files():
-            if _work_of(path) < before:
+            if _work_of(path) != self.work:
                 path.unlink()
 
     def _store(self, state: State) -> None:
@@ -387,7 +385,7 @@ class StoredShot:
             self.sketch = Sketch(
                 folder, first, self.frames, self._pace, self.close_piece, on_warning
             )
-            self.sketch.remove(before=self.frames)
+            self.sketch.remove_others()
 
     @property
     def frames(self) -> int:
@@ -419,7 +417,7 @@ class StoredShot:
         try:
             with disk_errors(self.folder):
                 self.pieces += piece.commit(ends_shot)
-                self.sketch.remove(before=self.frames)
+                self.sketch.remove_others()
         finally:
             piece.discard()
         self._pace.restart()
@@ -645,10 +643,10 @@ class Work:
 
     def _set_aside_all(self) -> None:
         """Made by choices that nobody knows any more: others would go on to other bytes."""
-        pieces = _pieces(self.folder)
-        for piece in pieces:
-            _set_aside(piece.path)
-        if pieces:
+        made = [*(piece.path for piece in _pieces(self.folder)), *_sketches(self.folder)]
+        for path in made:
+            _set_aside(path)
+        if made:
             self._on_warning(
                 f"{self.folder}: {_RECORD} is damaged or gone; what was finished is set aside and "
                 "made again"

@@ -73,7 +73,6 @@ class Method(Protocol):
     """A way down for one picture, by its `grad`. Has what `GradScaler` asks of an optimiser."""
 
     param_groups: list[dict[str, list[Tensor]]]
-    steps: int  # made so far
 
     def step(self) -> None: ...
 
@@ -174,6 +173,7 @@ class PixelLBFGS:
         self.image.copy_(state["image"])
         self.moved, self.steps = like_image("moved"), int(state["steps"])
         self.last = like_image("last") if "last" in state else None
+        self.pairs.clear()
         for place in range(sum(name.startswith("inverse ") for name in state)):
             inverse = state[f"inverse {place}"].to(self.image.device)
             pair = like_image(f"moved {place}"), like_image(f"change {place}"), inverse
@@ -279,21 +279,23 @@ class Optimizer:
         method: Callable[[Tensor], Way],
         steps: int,
         on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
-        keep: Callable[[Way], None] = lambda way: None,
+        keep: Callable[[int, Way], None] = lambda made, way: None,
+        made: int = 0,
     ) -> Tensor:
         """So many steps from `start`, (1, 3, H, W) in [0, 1]; gives the picture, in [0, 1].
 
-        Less those that what `method` gives has made already; it is given to `keep` after each.
+        Less those that what `method` gives has `made` already; with their number it is given to
+        `keep` after each.
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
         way, parts = method(image), self.strips(goal.size or image.shape[2:])
-        for step in range(way.steps, steps):
+        for step in range(made, steps):  # a step that the scaler passes over counts as well
             image.grad = None
             loss = self.backward(image, goal, parts)
             self.scaler.step(cast(torch.optim.Optimizer, way))
             self.scaler.update()
             on_step(step, loss)
-            keep(way)
+            keep(step + 1, way)
         return image.detach()
 
     def backward(self, image: Tensor, goal: Goal, parts: Sequence[Strip]) -> Tensor:

@@ -600,10 +600,13 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
 def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[tuple[int, Frame]]:
     """The same; what the first pass will ask about motion has then been found.
 
-    But for what is finished, for what repeats the frame before, and for a network's flow, which
-    would take turns with the optimiser.
+    But for what is finished, for what repeats the frame before (a long hold's few pairs are found
+    late), and for a network's flow, which would take turns with the optimiser.
     """
-    motion = ready.styler.motion if ready.look.flow in BESIDE and ready.look.strength else None
+    motion = ready.styler.motion
+    if motion is None or ready.look.flow not in BESIDE or not ready.look.strength:
+        yield from frames
+        return
     current, finished_to, before, usual = -1, 0, np.empty(0), 0.0
     for shot, frame in frames:
         image = as_on_disk(frame.image)  # as the styler will see it
@@ -611,7 +614,7 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
             current, finished_to = shot, frame.index + ready.finished(frame.index)
             before, usual = image, 0.0
         elif not repeats(before, image, usual):
-            if motion is not None and frame.index >= finished_to:
+            if frame.index >= finished_to:
                 motion.between(before, image)
             before, usual = image, change(before, image)
         yield shot, frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -36,7 +36,6 @@ from vidstyle.images import (
 from vidstyle.losses import gram_loss, mean_grams, resampling_loss
 from vidstyle.optimize import (
     Goal,
-    Method,
     OnStep,
     Optimizer,
     PixelAdam,
@@ -58,6 +57,7 @@ HASTE = 3.0  # times the pace that is added where nothing is painted yet
 WORN = 2.0  # times the first frame's style distance, beyond which a picture counts as unfinished
 WEAR = 0.5  # so far at most, from twice that on
 WEIGHED = 4  # frames: how often that is looked at
+LENIENCE = 1.05  # times the first frame's, each time that it has not been reached
 RIPE = 0.99  # of a maturity that only ever comes near 1
 DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
@@ -208,6 +208,15 @@ class _Plan:
     hold: float = 1.0
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What a stopped run has left of the frame at hand: the steps `made` at a level, the state."""
+
+    level: int = 0
+    made: int = 0
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
 _NUMBERS = {"turn": int, "held": int, "changed": float, "fresh": float, "wear": float}
 
@@ -252,12 +261,14 @@ class _Past:
         return replace(self, held=0, changed=change(self.source, image))
 
     @property
-    def stands(self) -> bool:
-        """The next frame has this one's picture: doubled, or held when nothing was left to do."""
-        return self.held > 0 and (self.held <= DOUBLED or self._finished())
+    def doubled(self) -> bool:
+        """The next frame has this one's picture."""
+        return 0 < self.held <= DOUBLED
 
-    def _finished(self) -> bool:
-        return self.wear == 0 and float(self.maturity.min()) > RIPE
+    @property
+    def stands(self) -> bool:
+        """The same for one that is held longer, as soon as all of it is ripe."""
+        return self.doubled or (self.held > 0 and float(self.maturity.min()) > RIPE)
 
     def settled(self) -> _Past:
         """In one layout of memory: kernels that follow another one round otherwise."""
@@ -348,7 +359,9 @@ class OptimizingStyler:
             return
         content = to_tensor(image, self.compute.device)
         ripe = torch.ones_like(content[:, :1])
-        self.refined = _Past(image, self._unmixed(image, result), ripe, content).settled()
+        usual = self.past.changed if self.past else 0.0
+        begun = _Past(image, self._unmixed(image, result), ripe, content, changed=usual)
+        self.refined = begun.settled()
         self.backwards = backwards
 
     def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
@@ -358,7 +371,9 @@ class OptimizingStyler:
             return image
         assert self.refined is not None, "start_pass comes first"
         past = self.refined.before(image)
-        if past.stands:
+        if (
+            past.doubled
+        ):  # what is held longer may go on beyond a block, and be forgotten on the way
             self.refined = past
             return self._mixed(image, past.result)
         content = to_tensor(image, self.compute.device)
@@ -399,42 +414,53 @@ class OptimizingStyler:
     def _goal(self, content: Tensor) -> Goal:
         return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
 
-    def _report(self, level: int, steps: int) -> Callable[[int, Tensor], None]:
-        return lambda step, loss: self.on_step(Step(level, step, steps, loss))
-
     def _first(self, image: np.ndarray, content: Tensor) -> _Past:
         """Coarse to fine, from the frame itself, or from where a stopped run had come to."""
         sizes = scales(_size(content), self.least)
-        kept, begun = self._kept()
-        result = resize(content, sizes[begun])
-        for level, size in enumerate(sizes[begun:], begun):
+        kept = self._kept()
+        result = resize(content, sizes[kept.level])
+        for level, size in enumerate(sizes[kept.level :], kept.level):
             steps = self._effort(self.settings.first_steps, size)
-            goal, report = self._goal(resize(content, size)), self._report(level, steps)
-            method = partial(self._resumed, partial(PixelAdam, rate=FIRST_RATE), kept)
-            keep = partial(self._keep, level)
-            result = self.optimizer.descend(resize(result, size), goal, method, steps, report, keep)
-            kept = {}
+            goal, start = self._goal(resize(content, size)), resize(result, size)
+            adam, place = partial(PixelAdam, rate=FIRST_RATE), (level, len(sizes))
+            result = self._descend(start, goal, adam, steps, place, kept)
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
 
-    def _kept(self) -> tuple[Mapping[str, Tensor], int]:
-        """What a stopped run has left of the frame at hand, and the level that it had come to."""
-        kept = self.sketch.read() if self.sketch else {}
-        return kept, int(kept["level"]) if kept else 0
+    def _kept(self) -> _Kept:
+        state = self.sketch.read() if self.sketch else {}
+        return _Kept(int(state["level"]), int(state["made"]), state) if state else _Kept()
 
-    def _resumed(
-        self, make: Callable[[Tensor], Way], kept: Mapping[str, Tensor], image: Tensor
-    ) -> Way:
-        way = make(image)
-        if kept:
-            self._restore_scale(kept["scale"])
-            way.restore(kept)
-        return way
+    def _descend(
+        self,
+        start: Tensor,
+        goal: Goal,
+        make: Callable[[Tensor], Way],
+        steps: int,
+        place: tuple[int, int],
+        kept: _Kept,
+    ) -> Tensor:
+        """Steps at one level, `place` among so many; goes on from what was `kept` of that one."""
+        level, levels = place
+        resumed = kept.level == level and bool(kept.state)
 
-    def _keep(self, level: int, way: Method) -> None:
-        if self.sketch:
-            self.sketch.offer(
-                lambda: {**self._scale(), "level": torch.tensor(level), **way.state()}
-            )
+        def method(image: Tensor) -> Way:
+            way = make(image)
+            if resumed:
+                self._restore_scale(kept.state["scale"])
+                way.restore(kept.state)
+            return way
+
+        def keep(made: int, way: Way) -> None:
+            is_last = made == steps and level == levels - 1
+            if self.sketch and not is_last:
+                numbers = {"level": torch.tensor(level), "made": torch.tensor(made)}
+                self.sketch.offer(lambda: {**self._scale(), **numbers, **way.state()})
+
+        def report(step: int, loss: Tensor) -> None:
+            self.on_step(Step(level, step, steps, loss))
+
+        made = kept.made if resumed else 0
+        return self.optimizer.descend(start, goal, method, steps, report, keep, made)
 
     def _scale(self) -> dict[str, Tensor]:
         return {"scale": torch.tensor(self.optimizer.scaler.get_scale())}
@@ -468,8 +494,10 @@ class OptimizingStyler:
         grams, targets = self.optimizer.grams(resize(past.result, size)), self.targets.at(max(size))
         own = sum(float(gram_loss(gram, targets[tap])) for tap, gram in grams.items())
         fresh = past.fresh if past.turn else own
-        beyond = own / max(fresh, 1e-9) / WORN - 1
-        return replace(past, fresh=fresh, wear=WEAR * min(max(beyond, 0), 1))
+        beyond = min(max(own / max(fresh, 1e-9) / WORN - 1, 0), 1)
+        # What was easier to paint at first than ever since must not be asked for without end.
+        fresh *= LENIENCE if beyond else 1
+        return replace(past, fresh=fresh, wear=WEAR * beyond)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -497,10 +525,10 @@ class OptimizingStyler:
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
         link, start, full = plan.link, plan.start, _size(content)
+        rest = resting(content, past.painted, link) * plan.maturity  # worn or not: it would drift
         maturity = plan.maturity * (1 - past.wear)
-        rest = resting(content, past.painted, link) * maturity
-        kept, begun = self._kept()
-        for level, (size, steps, seen) in enumerate(plan.levels[begun:], begun):
+        kept = self._kept()
+        for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             make = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
             goal = replace(
@@ -513,11 +541,8 @@ class OptimizingStyler:
                 trust=_resize_map(link.trust * maturity, size),
                 flow=link.flow if size == full else None,
             )
-            begin, report = resize(start, size), self._report(level, steps)
-            method = partial(self._resumed, make, kept)
-            keep = partial(self._keep, level)
-            result = self.optimizer.descend(begin, goal, method, steps, report, keep)
-            kept = {}
+            begin, place = resize(start, size), (level, len(plan.levels))
+            result = self._descend(begin, goal, make, steps, place, kept)
             if size != full:  # the first of two levels; a sketch of the second has no need of it
                 # The change is lifted, not the picture: the start's full-size detail is kept.
                 moved = F.interpolate(result - begin, full, mode="bicubic")

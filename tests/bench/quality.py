@@ -54,7 +54,7 @@ def beside_stills(
     count: int,
 ) -> dict:
     """Style distance of `count` frames made alone, not encoded, and the clip's as times that."""
-    places = np.linspace(0, len(judged) - 1, count).round().astype(int)
+    places = np.linspace(0, len(judged) - 1, min(count, len(judged))).round().astype(int)
     chosen = [list(judged)[place] for place in places]
     paintings = load_paintings([painting])
     style = StyleJudge(load_judge(features), paintings)

@@ -167,6 +167,32 @@ def test_frames_that_all_take_as_long_are_kept_whole(tmp_path: Path, clock: list
             shot.add(image, {})
 
 
+def test_of_frames_that_all_take_minutes_no_more_than_one_is_lost(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    work = Work(tmp_path, "a", PICTURE)
+    with work.held({}, HERE), work.shot(0) as shot:
+        for number, image in enumerate(images(3)):
+            kept = 150.0 * number
+            for step in range(9):  # 15 s each; the tenth is the frame's last
+                clock[0] += 15
+                shot.sketch.offer(partial(dict, step=torch.tensor(step)))
+                if state := shot.sketch.read():
+                    kept = 150.0 * number + 15 * (int(state["step"]) + 1)
+                assert clock[0] - kept <= checkpoint.PIECE_SECONDS
+            clock[0] += 15
+            shot.add(image, {})
+
+
+def test_sketches_of_unknown_choices_are_set_aside(tmp_path: Path, clock: list[float]) -> None:
+    work, warnings = sketched(tmp_path, clock)
+    (work.folder / "settings.json").write_text("{")
+    again = Work(tmp_path, "a", PICTURE, on_warning=warnings.append)
+    with again.held({}, HERE), again.shot(4) as shot:
+        assert shot.sketch.read() == {}
+    assert len(warnings) == 1 and "is damaged or gone" in warnings[0]
+
+
 def test_a_damaged_first_frame_is_made_from_its_beginning(
     tmp_path: Path, clock: list[float]
 ) -> None:

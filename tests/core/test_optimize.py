@@ -256,3 +256,37 @@ def test_cuda_precisions_agree_and_stay_finite(precision, method):
     result = work.descend(start, goal, method, 20, lambda _, x: losses.append(x))
     assert torch.isfinite(result).all() and losses[-1] < losses[0]
     assert result.dtype == torch.float32
+
+
+@pytest.mark.parametrize("method", [adam(), PixelLBFGS])
+def test_going_on_after_a_step_that_was_left_out_makes_no_more_than_all(method):
+    """The first one overflows; a run stopped after the third has two more to make, not three."""
+    work, start = optimizer(), grey()
+    goal = goal_of(work, start)
+    work.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    plain, overflows = work.backward, iter([True])
+
+    def backward(image, *rest):
+        loss = plain(image, *rest)
+        if next(overflows, False):
+            image.grad.fill_(torch.inf)
+        return loss
+
+    work.backward = backward  # type: ignore[method-assign]
+    kept = list[tuple[int, dict[str, torch.Tensor], float]]()
+
+    def keep(made, way):
+        state = {name: tensor.clone() for name, tensor in way.state().items()}
+        kept.append((made, state, work.scaler.get_scale()))
+
+    whole = work.descend(start, goal, method, 5, keep=keep)
+    made, state, scale = kept[2]
+    assert (made, int(state["steps"])) == (3, 2)
+
+    def resumed(image):
+        way = method(image)
+        way.restore(state)
+        return way
+
+    work.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    assert torch.equal(work.descend(start, goal, resumed, 5, made=made), whole)

@@ -29,8 +29,8 @@ def view(x: float) -> np.ndarray:
 
 
 def coded(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """As a codec gives it back: two levels of noise a pixel, and a block that it came back to."""
-    noise = np.random.default_rng(seed).normal(0, 2 / 255, image.shape).astype(np.float32)
+    """As a codec gives it back: a level of noise a pixel, and a block that it came back to."""
+    noise = np.random.default_rng(seed).normal(0, 1 / 255, image.shape).astype(np.float32)
     noise[16:24, 16:24] += 6 / 255
     return (image + noise).clip(0, 1)
 
@@ -50,8 +50,17 @@ def with_a_fly(image: np.ndarray) -> np.ndarray:
         (with_a_fly(view(0)), change(view(0), view(6)), False),
         (view(0.1), change(view(0), view(0.1)), False),
         (view(6), change(view(0), view(6)), False),
+        ((view(0) + np.float32(2 / 255)).clip(0, 1), 0.5, False),
     ],
-    ids=["held", "doubled", "grain like before", "a fly that moves", "a slow pan", "a pan"],
+    ids=[
+        "held",
+        "doubled",
+        "grain like before",
+        "a fly that moves",
+        "a slow pan",
+        "a pan",
+        "the light after a flash",
+    ],
 )
 def test_what_repeats(later: np.ndarray, usual: float, expected: bool) -> None:
     assert repeats(view(0), later, usual) is expected

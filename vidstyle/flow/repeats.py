@@ -7,6 +7,7 @@ import numpy as np
 from vidstyle.images import blur, to_tensor
 
 SAME = 1 / 16  # at most, of the usual change between frames: a slow shot's are no repeats
+MOST = 1.5 / 255  # at most, however much that was: a flash may have been the last
 LEFT = 12 / 255  # at most, of what a codec leaves of a repeat: else something small has moved
 GRAIN = 1.5  # pixels over which that is averaged
 EVERY = 4  # rows and columns, of which one is looked at for the change
@@ -19,6 +20,8 @@ def change(earlier: np.ndarray, later: np.ndarray) -> float:
 
 def repeats(earlier: np.ndarray, later: np.ndarray, usual: float) -> bool:
     """Whether `later` shows nothing new; `usual` is the `change` between frames that last did."""
-    if change(earlier, later) > SAME * usual:
+    if change(earlier, later) > min(SAME * usual, MOST):
         return False
+    if usual == 0:
+        return np.array_equal(earlier, later)
     return float(blur(to_tensor(later - earlier), GRAIN).abs().max()) <= LEFT
