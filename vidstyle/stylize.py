@@ -33,7 +33,7 @@ from vidstyle.images import (
     to_side,
     to_tensor,
 )
-from vidstyle.losses import gram_loss, mean_grams, resampling_loss
+from vidstyle.losses import mean_grams, resampling_loss
 from vidstyle.optimize import (
     Goal,
     OnStep,
@@ -54,10 +54,6 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 # Chosen from the tables in tests/bench/results/README.md.
 FIRST_RATE = 0.03  # Adam's, for a shot's first frame
 HASTE = 3.0  # times the pace that is added where nothing is painted yet
-WORN = 2.0  # times the first frame's style distance, beyond which a picture counts as unfinished
-WEAR = 0.5  # so far at most, from twice that on
-WEIGHED = 4  # frames: how often that is looked at
-LENIENCE = 1.05  # times the first frame's, each time that it has not been reached
 RIPE = 0.99  # of a maturity that only ever comes near 1
 DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
@@ -218,7 +214,7 @@ class _Kept:
 
 
 _MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
-_NUMBERS = {"turn": int, "held": int, "changed": float, "fresh": float, "wear": float}
+_NUMBERS = {"turn": int, "held": int, "changed": float}
 
 
 @dataclass(frozen=True)
@@ -227,8 +223,7 @@ class _Past:
 
     `painted` is the source as it was when each pixel was last worked on; `turn` counts frames that
     were. `changed`: how much the picture differed from the one before, when it last did; `held`:
-    how often it has been repeated since. `fresh`: the style distance of the shot's first result;
-    `wear`: what has been lost since, 0 to 1.
+    how often it has been repeated since.
     """
 
     source: np.ndarray
@@ -238,8 +233,6 @@ class _Past:
     turn: int = 0
     held: int = 0
     changed: float = 0.0
-    fresh: float = 0.0
-    wear: float = 0.0
 
     def tensors(self) -> dict[str, Tensor]:
         maps = {name: getattr(self, name) for name in _MAPS}
@@ -346,7 +339,7 @@ class OptimizingStyler:
         if past is None:
             new = self._first(image, content)
         else:
-            past, link = self._weighed(past), self._correspond(past.source, image)
+            link = self._correspond(past.source, image)
             new = self._follow(image, content, past, self._onward(content, past, link))
         if self.flow is not None:
             self.past = new.settled()
@@ -475,29 +468,15 @@ class OptimizingStyler:
     def _onward(self, content: Tensor, past: _Past, link: Correspondence) -> _Plan:
         """From the result before along the flow, with more steps where much is new.
 
-        What is not yet finished painting, or has worn, is held less and moves faster.
+        What is not yet finished painting is held less and moves faster.
         """
         maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
         carried = warp_sharp(past.result, link.flow)
         source = to_tensor(past.source, self.compute.device)
         start = fill_uncovered(content, carried, link.trust, source, past.result)
-        new = 1 - float(maturity.mean()) * (1 - past.wear)
-        steps = round(self.settings.steps * (1 + EFFORT * new))
+        steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
         return _Plan(link, carried, maturity, start, levels, CALM)
-
-    def _weighed(self, past: _Past) -> _Past:
-        """With what the picture has lost of the shot's first one's style, every few frames."""
-        if past.turn % WEIGHED:
-            return past
-        size = solved_size(_size(past.result), self.least)
-        grams, targets = self.optimizer.grams(resize(past.result, size)), self.targets.at(max(size))
-        own = sum(float(gram_loss(gram, targets[tap])) for tap, gram in grams.items())
-        fresh = past.fresh if past.turn else own
-        beyond = min(max(own / max(fresh, 1e-9) / WORN - 1, 0), 1)
-        # What was easier to paint at first than ever since must not be asked for without end.
-        fresh *= LENIENCE if beyond else 1
-        return replace(past, fresh=fresh, wear=WEAR * beyond)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -524,9 +503,8 @@ class OptimizingStyler:
 
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
-        link, start, full = plan.link, plan.start, _size(content)
-        rest = resting(content, past.painted, link) * plan.maturity  # worn or not: it would drift
-        maturity = plan.maturity * (1 - past.wear)
+        link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
+        rest = resting(content, past.painted, link) * maturity
         kept = self._kept()
         for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
@@ -548,7 +526,7 @@ class OptimizingStyler:
                 moved = F.interpolate(result - begin, full, mode="bicubic")
                 start = (start + moved).clamp(0, 1)
         painted = torch.lerp(content, past.painted, rest)
-        ripe, turn = ripened(plan.maturity), past.turn + 1
+        ripe, turn = ripened(maturity), past.turn + 1
         return replace(past, source=image, result=result, maturity=ripe, painted=painted, turn=turn)
 
 

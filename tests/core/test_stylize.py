@@ -16,7 +16,7 @@ from vidstyle.errors import InputError
 from vidstyle.features import load_features
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
-from vidstyle.images import blur, to_array, to_tensor
+from vidstyle.images import blur, to_tensor
 from vidstyle.measure import StyleJudge, WarpError
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
@@ -380,29 +380,6 @@ def test_uncovered_areas_are_unripe_and_ripen_while_thin_doubts_are_passed_over(
     for _ in range(10):
         grown = ripened(grown)
     assert 0.9 < grown < 1
-
-
-def worn_shot(wear: float, monkeypatch: pytest.MonkeyPatch) -> tuple[float, int]:
-    """A result worn to a blur, and a frame on: its mean change, and the steps that it got."""
-    monkeypatch.setattr(stylize, "WEAR", wear)
-    work, (first, second, third) = styler(), panning(3)
-    work.start_shot()
-    work.next_frame(first)
-    work.next_frame(second)  # how painted the first one is, is known from here on
-    worn = blur(work.past.result, 6)
-    work.past = replace(work.past, result=worn, turn=stylize.WEIGHED)
-    steps = list[object]()
-    work.on_step = steps.append
-    made = work.next_frame(third)
-    return distance(made[:, :80], np.roll(to_array(worn), -2, axis=1)[:, :80]), len(steps)
-
-
-def test_a_picture_that_has_worn_counts_as_unfinished(monkeypatch):
-    """It moves on faster, by more steps; without a limit to what wears it stays a blur."""
-    left, few = worn_shot(0, monkeypatch)
-    mended, more = worn_shot(0.5, monkeypatch)
-    assert mended > 1.5 * left
-    assert more > 1.5 * few
 
 
 def test_a_held_picture_is_finished_then_stands():
