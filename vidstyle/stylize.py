@@ -364,9 +364,8 @@ class OptimizingStyler:
             return image
         assert self.refined is not None, "start_pass comes first"
         past = self.refined.before(image)
-        if (
-            past.doubled
-        ):  # what is held longer may go on beyond a block, and be forgotten on the way
+        if past.doubled:
+            # Not `stands`: a long hold goes on beyond a block, and is to forget how that began.
             self.refined = past
             return self._mixed(image, past.result)
         content = to_tensor(image, self.compute.device)
