@@ -310,14 +310,18 @@ class Sketch:
         self.work = work
         self._folder, self._shot, self._on_warning = folder, shot, on_warning
         self._pace, self._settle = pace, settle
+        own = [path for path in _sketches(folder) if int(path.stem.split("-")[0]) == shot]
+        # The newest first: a kill may leave the one before.
+        self._files = sorted(own, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     def read(self) -> State:
         """What was kept last of this work; empty where there is nothing, or nothing sound."""
-        for path in self._files(self.work):
+        for path in [path for path in self._files if _work_of(path) == self.work]:
             if _is_sound(path):
                 with _arrays(path) as arrays:
                     return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
             _set_aside(path)
+            self._files.remove(path)
             self._on_warning(
                 f"{path}: damaged, and set aside; the frame is made from its beginning"
             )
@@ -333,24 +337,20 @@ class Sketch:
 
     def remove_others(self) -> None:
         """Those of works that are finished; of what is not reached, what led there has changed."""
-        for path in self._files():
-            if _work_of(path) != self.work:
-                path.unlink()
+        for path in [path for path in self._files if _work_of(path) != self.work]:
+            path.unlink(missing_ok=True)
+            self._files.remove(path)
 
     def _store(self, state: State) -> None:
-        partial, old = _partial_path(self._folder, self._shot), self._files()
+        partial, old = _partial_path(self._folder, self._shot), self._files
         with zipfile.ZipFile(partial, "w") as archive:
             for name, tensor in state.items():
                 _write_array(archive, name, tensor.cpu().numpy())
-        _finish(partial, f"{self._shot:08}-{self.work:08}", ".sketch")
+        kept = _finish(partial, f"{self._shot:08}-{self.work:08}", ".sketch")
+        self._files = [kept]
         for path in old:
-            path.unlink()
-
-    def _files(self, work: int | None = None) -> list[Path]:
-        """The newest first: a kill may leave the one before."""
-        own = [p for p in _sketches(self._folder) if int(p.stem.split("-")[0]) == self._shot]
-        found = [path for path in own if work is None or _work_of(path) == work]
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+            if path != kept:
+                path.unlink()
 
 
 def _work_of(sketch: Path) -> int:
