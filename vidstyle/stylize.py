@@ -18,7 +18,7 @@ from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.motion import ROOM, Motion
-from vidstyle.flow.repeats import change, repeats
+from vidstyle.flow.repeats import GRAIN, change, repeats
 from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import still_to_zero, warp, warp_sharp
 from vidstyle.frame import Frame
@@ -34,15 +34,7 @@ from vidstyle.images import (
     to_tensor,
 )
 from vidstyle.losses import mean_grams, resampling_loss
-from vidstyle.optimize import (
-    Goal,
-    OnStep,
-    Optimizer,
-    PixelAdam,
-    PixelLBFGS,
-    Step,
-    Way,
-)
+from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step, Way
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
@@ -57,7 +49,6 @@ HASTE = 3.0  # times the pace that is added where nothing is painted yet
 RIPE = 0.99  # of a maturity that only ever comes near 1
 DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
 QUIET = 3 / 255  # a still pixel's change, grain averaged out, that asks for no work
-GRAIN = 1.5  # pixels
 EFFORT = 2.5  # times the steps that are added where all of a frame is new
 LOOKS = (0.7, 1.41)  # times its size at which a later frame is looked at, in the first pass
 CALM = 10.0  # times the total variation's weight, in that: being enlarged brings grain
@@ -175,8 +166,8 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
     There is nothing to do there, and the slow rest of a descent would be seen as drift.
     """
     still = (link.flow == 0).all(1, keepdim=True) * link.trust
-    change = blur(content - painted, GRAIN).abs().amax(1, keepdim=True)
-    return still * (2 - change / QUIET).clamp(0, 1)
+    left = blur(content - painted, GRAIN).abs().amax(1, keepdim=True)
+    return still * (2 - left / QUIET).clamp(0, 1)
 
 
 class Level(NamedTuple):

@@ -9,7 +9,7 @@ from vidstyle.images import blur, to_tensor
 SAME = 1 / 16  # at most, of the usual change between frames: a slow shot's are no repeats
 MOST = 1.5 / 255  # at most, however much that was: a flash may have been the last
 LEFT = 12 / 255  # at most, of what a codec leaves of a repeat: else something small has moved
-GRAIN = 1.5  # pixels over which that is averaged
+GRAIN = 1.5  # pixels over which a difference is averaged, so that grain is none
 EVERY = 4  # rows and columns, of which one is looked at for the change
 
 
