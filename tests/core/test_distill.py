@@ -1,11 +1,13 @@
 """The recipe runs from nothing, twice the same, and what it learns is the teacher."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vidstyle.errors import InputError
@@ -87,6 +89,23 @@ def test_a_lesson_can_go_on_from_a_file(lesson, monkeypatch):
     ]
     on = teach(lesson, "b.safetensors", monkeypatch, *start, "--rate", "1e-6")
     assert all(torch.allclose(first[name], on[name], atol=1e-2) for name in first)
+
+
+def test_two_convolutions_are_the_teachers_own(lesson, monkeypatch):
+    """In other units each: weights by what is fed and what comes out, biases by the latter."""
+    taught = random_teacher("vgg19", 3)
+    taught["features.5.bias"] = torch.linspace(-1, 1, 128)
+    save_file(taught, lesson / "teacher.safetensors")
+    state = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "1")
+    with safe_open(lesson / "a.safetensors", "pt") as file:
+        rms = json.loads(file.metadata()["rms"])
+    first, third = (state[f"steps.{name}.0.weight"] for name in ("relu1_1", "relu2_1"))
+    close = {"rtol": 1e-3, "atol": 1e-3}
+    torch.testing.assert_close(first.float() * rms["relu1_1"], taught["features.0.weight"], **close)
+    unit = rms["relu2_1"] / rms["relu1_2"]
+    torch.testing.assert_close(third.float() * unit, taught["features.5.weight"], **close)
+    bias = state["steps.relu2_1.0.bias"].float() * rms["relu2_1"]
+    torch.testing.assert_close(bias, taught["features.5.bias"], **close)
 
 
 def test_a_folder_without_photographs_is_named(lesson, monkeypatch):

@@ -1,8 +1,9 @@
 """Teaches `lite` from a VGG: python -m vidstyle.features.distill --teacher vgg19.safetensors …
 
-First layer by layer: each student layer gets the teacher's features before it and regresses the
-teacher's features after it. Then end to end, on photographs and on pictures from the optimisation
-itself: the optimiser finds what a student cannot see, so it is taught exactly there.
+Some convolutions are the teacher's own. First layer by layer: each student layer gets the teacher's
+features before it and regresses the teacher's features after it. Then end to end, on photographs
+and on pictures from the optimisation itself: the optimiser finds what a student cannot see, so it
+is taught exactly there.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vidstyle.errors import SettingsError, VidstyleError
-from vidstyle.features.lite import build_lite, default_taps, relus_in
+from vidstyle.features.lite import build_lite, default_taps, layers_in, relus_in
 from vidstyle.features.taps import TapNet, steps_in_use
 from vidstyle.features.vgg import build_vgg, deepest_relu, step_names, which_vgg
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
@@ -28,7 +30,11 @@ from vidstyle.weights import read_weights
 
 CROP = 128  # pixels: relu3_4 sees 52, so most of a crop is free of the border
 PHOTO_SIDE = 1024  # photographs are kept at this long side
-POOL_SIZE, POOL_LIFE = 32, 60  # pictures under optimisation, and steps until one is replaced
+POOL_SIZE, POOL_LIFE = 24, 100  # pictures under optimisation, and steps until one is replaced
+TURNED = 20  # steps until a picture is seen turned and in other colours
+HOLDS = (0.03, 0.5)  # content weights of the pool's: some go far from their photograph
+GRAM_WEIGHT = 10.0  # of Gram matrices against features, whose errors are some ten times as large
+MEMORY = 0.998  # a step, of the weights' mean, which is what is kept
 
 
 class Photographs:
@@ -87,12 +93,13 @@ class PicturePool:
     """Pictures that the student stylises while it learns, each by Adam towards a random style."""
 
     def __init__(self, photographs: Photographs) -> None:
-        self.photographs = photographs
+        self.photographs, self.generator = photographs, photographs.generator
         self.image = photographs.crops(POOL_SIZE)
         self.content = self.image.clone()
         self.style = photographs.crops(POOL_SIZE)
         self.first = torch.zeros_like(self.image)
         self.second = torch.zeros_like(self.image)
+        self.hold = torch.full((POOL_SIZE,), HOLDS[1])
         # Staggered, or the whole pool would be fresh and old at once.
         self.age = torch.arange(POOL_SIZE) * POOL_LIFE // POOL_SIZE
         self.turn = 0
@@ -103,12 +110,24 @@ class PicturePool:
         for i in indices.tolist():
             if self.age[i] >= POOL_LIFE:
                 self._renew(i)
+            elif self.age[i] and self.age[i] % TURNED == 0:
+                self._turn(i)
         return indices
 
     def _renew(self, i: int) -> None:
         self.content[i], self.style[i] = self.photographs.crops(2)
         self.image[i] = self.content[i]
         self.first[i], self.second[i], self.age[i] = 0, 0, 0
+        least, most = HOLDS
+        self.hold[i] = least * (most / least) ** torch.rand(1, generator=self.generator).item()
+
+    def _turn(self, i: int) -> None:
+        """By quarters, mirrored or not, its channels exchanged, and all that goes with it."""
+        quarters = int(torch.randint(4, (1,), generator=self.generator))
+        mirrored = [2] * int(torch.randint(2, (1,), generator=self.generator))
+        channels = torch.randperm(3, generator=self.generator)
+        for maps in (self.image, self.content, self.style, self.first, self.second):
+            maps[i] = torch.rot90(maps[i], quarters, (1, 2))[channels].flip(mirrored)
 
     def advance(self, indices: Tensor, gradient: Tensor) -> None:
         """One Adam step (lr 0.03, betas 0.8 and 0.95: short memories for short lives)."""
@@ -134,11 +153,25 @@ class Distillation:
         student = build_lite(names, *default_taps(names))
         self.student = student.to(memory_format=torch.channels_last)
         self.rms = self._measure_rms()
+        self._adopt_own()
 
     @torch.no_grad()
     def _measure_rms(self) -> dict[str, float]:
         features = self.teacher(self.photographs.crops(32), self.taps)
         return {tap: float(f.square().mean().sqrt()) for tap, f in features.items()}
+
+    @torch.no_grad()
+    def _adopt_own(self) -> None:
+        """The teacher's own convolutions, in the student's units; they learn no more."""
+        before = 1.0
+        for layer in layers_in(self.taps):
+            size = self.rms[layer.name]
+            if not layer.learns:
+                own = self.student.steps[layer.name].parameters()
+                theirs = self.teacher.steps[layer.name.replace("relu", "conv")].parameters()
+                for mine, value, unit in zip(own, theirs, (before, 1.0), strict=True):
+                    mine.copy_(value * unit / size).requires_grad_(False)
+            before = size
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> dict[str, Tensor]:
@@ -163,27 +196,25 @@ class Distillation:
         truth = self.teach(images)
         loss = sum((content_loss(f, truth[tap]) for tap, f in features.items()), torch.zeros(()))
         for tap in self.student.style_taps:
-            loss = loss + gram_loss(gram_matrix(features[tap]), gram_matrix(truth[tap]))
-        return loss / len(images)
+            gram = gram_loss(gram_matrix(features[tap]), gram_matrix(truth[tap]))
+            loss = loss + GRAM_WEIGHT * gram
+        return loss
 
 
 def style_gradient(
-    student: TapNet,
-    features: dict[str, Tensor],
-    image: Tensor,
-    pool: PicturePool,
-    indices: Tensor,
+    student: TapNet, features: dict[str, Tensor], image: Tensor, pool: PicturePool, indices: Tensor
 ) -> Tensor:
-    """What the optimiser would follow for the pool's pictures, through the student as it is."""
+    """What the optimiser would follow for these of the pool's, through the student as it is."""
     taps, deep = student.style_taps, student.content_tap
     with torch.no_grad():
         style = student(pool.style[indices], taps)
         content = student(pool.content[indices], [deep])[deep]
-    mine = {tap: f[-len(indices) :] for tap, f in features.items()}
-    loss = 0.3 * content_loss(mine[deep], content)
+    loss = torch.zeros(())
+    for hold, mine, theirs in zip(pool.hold[indices], features[deep], content, strict=True):
+        loss = loss + hold * content_loss(mine[None], theirs[None])
     for tap in taps:
-        loss = loss + gram_loss(gram_matrix(mine[tap]), gram_matrix(style[tap]))
-    return torch.autograd.grad(loss, image, retain_graph=True)[0][-len(indices) :]
+        loss = loss + gram_loss(gram_matrix(features[tap]), gram_matrix(style[tap]))
+    return torch.autograd.grad(loss, image, retain_graph=True)[0]
 
 
 def layer_by_layer(work: Distillation, count: int) -> Callable[[], Tensor]:
@@ -191,37 +222,47 @@ def layer_by_layer(work: Distillation, count: int) -> Callable[[], Tensor]:
 
 
 def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
-    pool = PicturePool(work.photographs)
+    """The pool's pictures and half as many photographs a step."""
+    pool, photographs = PicturePool(work.photographs), max(1, count // 2)
 
     def loss() -> Tensor:
-        indices = pool.pick(count)
-        images = torch.cat([work.photographs.crops(count), pool.image[indices]])
-        images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
-        features = work.student(images, work.taps)
-        gradient = style_gradient(work.student, features, images, pool, indices)
-        total = work.end_to_end_loss(images.detach(), features)
+        photos, indices = work.photographs.crops(photographs), pool.pick(count)
+        image = pool.image[indices].requires_grad_()
+        features = work.student(image, work.taps)
+        gradient = style_gradient(work.student, features, image, pool, indices)
+        total = work.end_to_end_loss(image.detach(), features)
         pool.advance(indices, gradient)
-        return total
+        total = total + work.end_to_end_loss(photos, work.student(photos, work.taps))
+        return total / (count + photographs)
 
     return loss
 
 
 def run_phase(
-    student: nn.Module, loss_of: Callable[[], Tensor], steps: int, rate: float
-) -> Iterator[tuple[int, float]]:
-    """AdamW under a one-cycle schedule; yields (step, loss)."""
+    student: TapNet, loss_of: Callable[[], Tensor], steps: int, rate: float
+) -> Iterator[tuple[int, float, dict[str, Tensor]]]:
+    """AdamW under a one-cycle schedule; yields (step, loss, the mean of the last steps' weights).
+
+    The student ends with that mean.
+    """
     if steps == 0:
         return
-    optimizer = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    learning = [value for value in student.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, total_steps=steps, pct_start=0.1
+    )
+    mean = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(MEMORY))
     for step in range(steps):
         optimizer.zero_grad()
         loss = loss_of()
         loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         schedule.step()
-        yield step, loss.item()
+        mean.update_parameters(student)
+        yield step, loss.item(), mean.module.state_dict()
+    student.load_state_dict(mean.module.state_dict())
 
 
 def load_teacher(path: Path, down_to: str | None) -> TapNet:
@@ -239,8 +280,8 @@ def load_teacher(path: Path, down_to: str | None) -> TapNet:
     return build_vgg(name, weights, [deepest], deepest)
 
 
-def save(student: TapNet, rms: dict[str, float], path: Path) -> None:
-    state = {name: value.half().contiguous() for name, value in student.state_dict().items()}
+def save(weights: dict[str, Tensor], rms: dict[str, float], path: Path) -> None:
+    state = {name: value.half().contiguous() for name, value in weights.items()}
     partial = path.with_suffix(".partial")
     save_file(state, partial, metadata={"rms": json.dumps(rms)})
     partial.replace(path)
@@ -260,12 +301,12 @@ def distill(arguments: argparse.Namespace) -> None:
         ("end to end", arguments.steps, arguments.rate, end_to_end),
     ):
         average = 0.0
-        for step, loss in run_phase(work.student, phase(work, arguments.crops), steps, rate):
+        for step, loss, mean in run_phase(work.student, phase(work, arguments.crops), steps, rate):
             average = loss if step == 0 else 0.98 * average + 0.02 * loss
             if step % 50 == 49 or step == steps - 1:
                 print(f"{name} {step + 1}/{steps}: loss {average:.4f}", flush=True)
             if step % 250 == 249 or step == steps - 1:
-                save(work.student, work.rms, arguments.out)
+                save(mean, work.rms, arguments.out)
 
 
 def main() -> None:
@@ -280,9 +321,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")
     parser.add_argument("--start", type=Path, help="weights to start from instead of random ones")
     parser.add_argument("--layer-steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=2600, help="end-to-end steps")
-    parser.add_argument("--rate", type=float, default=1e-3, help="end-to-end learning rate")
-    parser.add_argument("--crops", type=int, default=2, help="of each kind, a step")
+    parser.add_argument("--steps", type=int, default=5200, help="end-to-end steps")
+    parser.add_argument("--rate", type=float, default=1.2e-4, help="end-to-end learning rate")
+    parser.add_argument(
+        "--crops", type=int, default=2, help="of the pool a step; photographs half as many"
+    )
     parser.add_argument("--seed", type=int, default=0)
     try:
         distill(parser.parse_args())

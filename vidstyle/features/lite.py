@@ -1,8 +1,10 @@
-"""`lite`: VGG-19's first three blocks with every 3×3 convolution made a bottleneck.
+"""`lite`: VGG-19's first three blocks with most 3×3 convolutions made bottlenecks.
 
 VGG's widths and ReLUs are kept, so that its features (divided by each layer's root mean square)
-can be regressed one to one; the cost falls from 223 k to 28 k multiply-adds a pixel. `distill`
-teaches it, and deeper ones; MODEL_CARD.md says on what and how well.
+can be regressed one to one; the cost falls from 223 k to 56 k multiply-adds a pixel. The first
+convolutions of blocks 1 and 2 are VGG's own: what is missed there is missed by all layers behind,
+and the optimiser goes where it is not seen. `distill` teaches it, and deeper ones; MODEL_CARD.md
+says on what and how well.
 """
 
 from __future__ import annotations
@@ -16,45 +18,59 @@ from torch import Tensor, nn
 
 from vidstyle.features.taps import TapNet
 
-NARROWING = 4  # a bottleneck's width is a quarter of its ends'; an eighth lost 2-10 x in style
-
 
 class Layer(NamedTuple):
-    """A step and its channels; a pool, which halves both sides, has the same in and out."""
+    """A step and its channels: of its ends, and into and out of its spatial convolution.
+
+    One that is narrow inside learns. The others are VGG's own convolutions, and its pools, which
+    halve both sides.
+    """
 
     name: str
     wide_in: int
     wide_out: int
+    narrow_in: int = 0
+    narrow_out: int = 0
+
+    @property
+    def learns(self) -> bool:
+        return self.narrow_in > 0
+
+    @property
+    def pools(self) -> bool:
+        return self.name.startswith("pool")
 
 
-# What is shipped ends with relu3_4; VGGs with fewer layers have some of these only.
+# What is shipped ends with relu3_4; VGGs with fewer layers have some of these only. The widths are
+# from "Networks" in tests/bench/results/README.md.
 LAYERS: Final = (
     Layer("relu1_1", 3, 64),
-    Layer("relu1_2", 64, 64),
+    Layer("relu1_2", 64, 64, 16, 16),
     Layer("pool1", 64, 64),
     Layer("relu2_1", 64, 128),
-    Layer("relu2_2", 128, 128),
+    Layer("relu2_2", 128, 128, 64, 64),
     Layer("pool2", 128, 128),
-    Layer("relu3_1", 128, 256),
-    *(Layer(f"relu3_{n}", 256, 256) for n in (2, 3, 4)),
+    Layer("relu3_1", 128, 256, 64, 96),
+    *(Layer(f"relu3_{n}", 256, 256, 64, 64) for n in (2, 3, 4)),
     Layer("pool3", 256, 256),
-    Layer("relu4_1", 256, 512),
-    *(Layer(f"relu4_{n}", 512, 512) for n in (2, 3, 4)),
+    Layer("relu4_1", 256, 512, 128, 192),
+    *(Layer(f"relu4_{n}", 512, 512, 128, 128) for n in (2, 3, 4)),
     Layer("pool4", 512, 512),
-    *(Layer(f"relu5_{n}", 512, 512) for n in (1, 2, 3, 4)),
+    *(Layer(f"relu5_{n}", 512, 512, 128, 128) for n in (1, 2, 3, 4)),
 )
 
 
 def _module(layer: Layer) -> nn.Module:
-    if layer.name.startswith("pool"):
+    wide_in, wide_out, narrow_in, narrow_out = layer[1:]
+    if layer.pools:
         return nn.AvgPool2d(2)
-    if layer.wide_in == 3:
-        return nn.Sequential(nn.Conv2d(3, layer.wide_out, 3, padding=1), nn.ReLU(inplace=True))
-    narrow_in, narrow_out = layer.wide_in // NARROWING, layer.wide_out // NARROWING
+    if not layer.learns:
+        own = nn.Conv2d(wide_in, wide_out, 3, padding=1)
+        return nn.Sequential(own, nn.ReLU(inplace=True))
     return nn.Sequential(
-        nn.Conv2d(layer.wide_in, narrow_in, 1, bias=False),
+        nn.Conv2d(wide_in, narrow_in, 1, bias=False),
         nn.Conv2d(narrow_in, narrow_out, 3, padding=1),
-        nn.Conv2d(narrow_out, layer.wide_out, 1),
+        nn.Conv2d(narrow_out, wide_out, 1),
         nn.ReLU(inplace=True),
     )
 
@@ -66,7 +82,7 @@ def layers_in(names: Collection[str]) -> list[Layer]:
 
 def relus_in(names: Collection[str]) -> list[str]:
     """What can be a tap: no pool."""
-    return [layer.name for layer in layers_in(names) if layer.name.startswith("relu")]
+    return [layer.name for layer in layers_in(names) if not layer.pools]
 
 
 class Taps(NamedTuple):
@@ -93,9 +109,9 @@ def build_lite(names: Collection[str], style_taps: Sequence[str], content_tap: s
 
 
 def names_of(weights: Collection[str]) -> list[str]:
-    """The layers whose weights a state dict's keys promise; plain pools have none."""
+    """The layers whose weights a state dict's keys promise, and every pool."""
     held = {key.split(".")[1] for key in weights if key.startswith("steps.")}
-    return [layer.name for layer in LAYERS if layer.name in held or layer.name.startswith("pool")]
+    return [layer.name for layer in LAYERS if layer.name in held or layer.pools]
 
 
 def shipped_weights() -> dict[str, Tensor]:
