@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vidstyle.errors import InputError
 
-CELL_SIGMA = 2.5  # of a blur in cells: of single white dots it is within 0.03 of one in pixels
+CELL_SIGMA = 2.5  # of a blur in cells: of white dots it is within 0.03 of one in pixels
 
 
 def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

@@ -74,21 +74,31 @@ def test_teaching_brings_the_student_closer(lesson, monkeypatch, capsys):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.slow
-def test_a_lesson_can_go_on_from_a_file(lesson, monkeypatch):
-    first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "1")
-    start = [
-        "--start",
-        str(lesson / "a.safetensors"),
-        "--layer-steps",
-        "0",
-        "--steps",
-        "1",
-        "--seed",
-        "1",
-    ]
-    on = teach(lesson, "b.safetensors", monkeypatch, *start, "--rate", "1e-6")
-    assert all(torch.allclose(first[name], on[name], atol=1e-2) for name in first)
+def test_a_lesson_goes_on_from_a_file_in_its_units(lesson, monkeypatch):
+    first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "0")
+    start = ["--start", str(lesson / "a.safetensors"), "--layer-steps", "0", "--steps", "1"]
+    on = teach(lesson, "b.safetensors", monkeypatch, *start, "--seed", "1", "--rate", "1e-6")
+    assert all(torch.allclose(first[name], on[name], atol=1e-3) for name in first)
+    assert sizes(lesson / "a.safetensors") == sizes(lesson / "b.safetensors")
+
+
+def test_what_is_no_student_of_the_teacher_is_refused(lesson, monkeypatch):
+    start = ["--start", str(lesson / "teacher.safetensors")]
+    with pytest.raises(SystemExit, match=r"--start .*teacher.safetensors: not a student"):
+        teach(lesson, "a.safetensors", monkeypatch, *start)
+
+
+def test_the_mean_soon_forgets_where_it_began():
+    mean, value = torch.zeros(1), torch.ones(1)
+    for seen in range(1, 100):
+        mean = distill.running_mean(mean, value, seen)
+    assert mean > 0.99
+    assert distill.running_mean(value, torch.zeros(1), 10**6) == pytest.approx(distill.MEMORY)
+
+
+def sizes(path) -> dict[str, float]:
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["rms"])
 
 
 def test_two_convolutions_are_the_teachers_own(lesson, monkeypatch):
@@ -96,9 +106,11 @@ def test_two_convolutions_are_the_teachers_own(lesson, monkeypatch):
     taught = random_teacher("vgg19", 3)
     taught["features.5.bias"] = torch.linspace(-1, 1, 128)
     save_file(taught, lesson / "teacher.safetensors")
-    state = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "1")
-    with safe_open(lesson / "a.safetensors", "pt") as file:
-        rms = json.loads(file.metadata()["rms"])
+    few = teach(lesson, "b.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "0")
+    state = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "10", "--steps", "0")
+    others = "steps.relu2_2.0.weight"
+    assert (state[others].float() - few[others].float()).abs().max() > 1e-3
+    rms = sizes(lesson / "a.safetensors")
     first, third = (state[f"steps.{name}.0.weight"] for name in ("relu1_1", "relu2_1"))
     close = {"rtol": 1e-3, "atol": 1e-3}
     torch.testing.assert_close(first.float() * rms["relu1_1"], taught["features.0.weight"], **close)

@@ -24,8 +24,8 @@ Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
 def _load_lite(weights: Path | None, style_taps: Sequence[str], content_tap: str | None) -> TapNet:
     state = read_weights(weights) if weights else lite.shipped_weights()
     foreign = InputError(
-        f"{weights or 'lite.safetensors'}: not weights of lite down to these layers; make "
-        "some with python -m vidstyle.features.distill"
+        f"{weights or 'lite.safetensors'}: not weights of lite down to these layers, as it is "
+        "since 0.10; make some with python -m vidstyle.features.distill"
     )
     names = lite.names_of(state)
     usual = lite.default_taps(names)

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from vidstyle.errors import SettingsError, VidstyleError
+from vidstyle.errors import InputError, SettingsError, VidstyleError
 from vidstyle.features.lite import build_lite, default_taps, layers_in, relus_in
 from vidstyle.features.taps import TapNet, steps_in_use
 from vidstyle.features.vgg import build_vgg, deepest_relu, step_names, which_vgg
@@ -34,7 +35,7 @@ POOL_SIZE, POOL_LIFE = 24, 100  # pictures under optimisation, and steps until o
 TURNED = 20  # steps until a picture is seen turned and in other colours
 HOLDS = (0.03, 0.5)  # content weights of the pool's: some go far from their photograph
 GRAM_WEIGHT = 10.0  # of Gram matrices against features, whose errors are some ten times as large
-MEMORY = 0.998  # a step, of the weights' mean, which is what is kept
+MEMORY = 0.998  # a step at most, of the weights' mean, which is what is kept
 
 
 class Photographs:
@@ -99,7 +100,7 @@ class PicturePool:
         self.style = photographs.crops(POOL_SIZE)
         self.first = torch.zeros_like(self.image)
         self.second = torch.zeros_like(self.image)
-        self.hold = torch.full((POOL_SIZE,), HOLDS[1])
+        self.hold = self._holds(POOL_SIZE)
         # Staggered, or the whole pool would be fresh and old at once.
         self.age = torch.arange(POOL_SIZE) * POOL_LIFE // POOL_SIZE
         self.turn = 0
@@ -118,8 +119,11 @@ class PicturePool:
         self.content[i], self.style[i] = self.photographs.crops(2)
         self.image[i] = self.content[i]
         self.first[i], self.second[i], self.age[i] = 0, 0, 0
+        self.hold[i] = self._holds(1)
+
+    def _holds(self, count: int) -> Tensor:
         least, most = HOLDS
-        self.hold[i] = least * (most / least) ** torch.rand(1, generator=self.generator).item()
+        return least * (most / least) ** torch.rand(count, generator=self.generator)
 
     def _turn(self, i: int) -> None:
         """By quarters, mirrored or not, its channels exchanged, and all that goes with it."""
@@ -146,14 +150,25 @@ class Distillation:
     The student has every layer that the teacher has too.
     """
 
-    def __init__(self, teacher: TapNet, photographs: Photographs) -> None:
+    def __init__(self, teacher: TapNet, photographs: Photographs, start: Path | None) -> None:
         self.teacher, self.photographs = teacher, photographs
         names = list(teacher.steps)
         self.taps = relus_in(names)
         student = build_lite(names, *default_taps(names))
         self.student = student.to(memory_format=torch.channels_last)
-        self.rms = self._measure_rms()
+        self.rms = self._go_on(start) if start else self._measure_rms()
         self._adopt_own()
+
+    def _go_on(self, start: Path) -> dict[str, float]:
+        """That file's weights, and the sizes in whose units they are."""
+        try:
+            self.student.load_state_dict(read_weights(start))
+            with safe_open(start, "pt") as file:
+                return {
+                    tap: float(size) for tap, size in json.loads(file.metadata()["rms"]).items()
+                }
+        except (RuntimeError, SafetensorError, TypeError, KeyError, ValueError) as error:
+            raise InputError(f"--start {start}: not a student of this teacher's layers") from error
 
     @torch.no_grad()
     def _measure_rms(self) -> dict[str, float]:
@@ -227,7 +242,7 @@ def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
 
     def loss() -> Tensor:
         photos, indices = work.photographs.crops(photographs), pool.pick(count)
-        image = pool.image[indices].requires_grad_()
+        image = pool.image[indices].contiguous(memory_format=torch.channels_last).requires_grad_()
         features = work.student(image, work.taps)
         gradient = style_gradient(work.student, features, image, pool, indices)
         total = work.end_to_end_loss(image.detach(), features)
@@ -236,6 +251,11 @@ def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
         return total / (count + photographs)
 
     return loss
+
+
+def running_mean(mean: Tensor, value: Tensor, seen: Tensor | int) -> Tensor:
+    """Over a tenth of the steps so far, then over the last few hundred: the first were random."""
+    return torch.lerp(mean, value, max(1 - MEMORY, 10 / (10 + float(seen))))
 
 
 def run_phase(
@@ -249,14 +269,12 @@ def run_phase(
         return
     learning = [value for value in student.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=1e-5)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, total_steps=steps, pct_start=0.1
-    )
-    mean = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(MEMORY))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    mean = AveragedModel(student, avg_fn=running_mean)
     for step in range(steps):
         optimizer.zero_grad()
         loss = loss_of()
-        loss.backward()
+        loss.backward(inputs=learning)
         nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         schedule.step()
@@ -293,9 +311,8 @@ def distill(arguments: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(arguments.seed)
     teacher = load_teacher(arguments.teacher, arguments.down_to).frozen()
     photographs = Photographs(arguments.photos, generator)
-    work = Distillation(teacher.to(memory_format=torch.channels_last), photographs)
-    if arguments.start:
-        work.student.load_state_dict(read_weights(arguments.start))
+    teacher = teacher.to(memory_format=torch.channels_last)
+    work = Distillation(teacher, photographs, arguments.start)
     for name, steps, rate, phase in (
         ("layers", arguments.layer_steps, 3e-3, layer_by_layer),
         ("end to end", arguments.steps, arguments.rate, end_to_end),
@@ -324,7 +341,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5200, help="end-to-end steps")
     parser.add_argument("--rate", type=float, default=1.2e-4, help="end-to-end learning rate")
     parser.add_argument(
-        "--crops", type=int, default=2, help="of the pool a step; photographs half as many"
+        "--crops",
+        type=int,
+        default=2,
+        help="a step: photographs; then of the pool, and half as many photographs",
     )
     parser.add_argument("--seed", type=int, default=0)
     try:

@@ -41,8 +41,8 @@ class Layer(NamedTuple):
         return self.name.startswith("pool")
 
 
-# What is shipped ends with relu3_4; VGGs with fewer layers have some of these only. The widths are
-# from "Networks" in tests/bench/results/README.md.
+# What is shipped ends with relu3_4; VGGs with fewer layers have some of these only. Its widths are
+# from "Networks" in tests/bench/results/README.md, those of deeper layers follow them, untried.
 LAYERS: Final = (
     Layer("relu1_1", 3, 64),
     Layer("relu1_2", 64, 64, 16, 16),
