@@ -164,9 +164,8 @@ class Distillation:
         try:
             self.student.load_state_dict(read_weights(start))
             with safe_open(start, "pt") as file:
-                return {
-                    tap: float(size) for tap, size in json.loads(file.metadata()["rms"]).items()
-                }
+                sizes = json.loads(file.metadata()["rms"])
+            return {tap: float(sizes[tap]) for tap in self.taps}
         except (RuntimeError, SafetensorError, TypeError, KeyError, ValueError) as error:
             raise InputError(f"--start {start}: not a student of this teacher's layers") from error
 
