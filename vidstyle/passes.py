@@ -125,26 +125,34 @@ def stylize_in_passes(
             styler.start_shot()
             for _, frame in group:
                 refining.add(frame)
+                yield from refining.give(1)
                 if not loop and refining.waiting == BLOCK + AHEAD:
                     yield from refining.block(BLOCK)
             following = next(shots, None)
             circular = loop and shot == 0 and following is None
             yield from refining.block(refining.waiting, circular)
+            yield from refining.give(spool.frames)
 
 
 class _Refining:
-    """One shot: the first pass frame by frame, the others by blocks."""
+    """One shot: the first pass frame by frame, the others by blocks.
+
+    A block's results become final all at once, but are given one by one while the next is worked
+    on: whoever takes them would be waited for otherwise. For each frame that is added one is given,
+    so that no new one takes its place in the spool.
+    """
 
     def __init__(
         self, spool: Spool, styler: Refiner, passes: int, on_frame: Callable[[int], None]
     ) -> None:
         self.spool, self.styler, self.passes, self.on_frame = spool, styler, passes, on_frame
-        self.given = 0  # frames whose results are final
+        self.final = 0  # frames whose results are
+        self.given = 0
         self.first_index = 0
 
     @property
     def waiting(self) -> int:
-        return self.spool.frames - self.given
+        return self.spool.frames - self.final
 
     def add(self, frame: Frame) -> None:
         if not self.spool.frames:
@@ -153,16 +161,24 @@ class _Refining:
         self.spool.add(image, self.styler.next_frame(image))
         self.on_frame(frame.index)
 
+    def give(self, most: int) -> Iterator[np.ndarray]:
+        """Final results that have not been given."""
+        for _ in range(min(most, self.final - self.given)):
+            self.given += 1
+            yield self.spool.result(self.given - 1)
+
     def block(self, size: int, circular: bool = False) -> Iterator[np.ndarray]:
-        """The next `size` results; what waits beyond is refined too, and again with its own."""
-        places = range(self.given, self.spool.frames)
+        """Makes the next `size` results final, and gives some of those that are already.
+
+        What waits beyond is refined too, and again with its own.
+        """
+        places = range(self.final, self.spool.frames)
         for number in range(2, self.passes + 1):
             for place in self._again(places, number % 2 == 0, circular):
-                if place < self.given + size:
+                if place < self.final + size:
                     self.on_frame(self.first_index + place)
-        for place in places[:size]:
-            yield self.spool.result(place)
-        self.given += size
+                yield from self.give(1)
+        self.final += size
 
     def _again(self, places: range, backwards: bool, circular: bool) -> Iterator[int]:
         """One more pass over `places`; gives each when it is done."""

@@ -629,17 +629,14 @@ def _pass_frames(
     flow = _make_flow(look, styler.compute.device) if beside else styler.flow
     tally = _Tally(WarpError(flow) if flow else None)
 
-    def take(shot: int, source: Frame, result: Frame) -> None:
+    def write(shot: int, source: Frame, result: Frame) -> None:
         writer.write(result, source)
         tally.count(shot, result)
-        if beside:
-            tally.judge(shot, source, result)
 
-    with behind(take) as put, closing(frames):
+    with behind(write) as put, behind(tally.judge) as judge, closing(frames):
         for shot, source, result in frames:
             put(shot, source, result)
-            if not beside:
-                tally.judge(shot, source, result)
+            (judge if beside else tally.judge)(shot, source, result)
     return tally
 
 

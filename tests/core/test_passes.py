@@ -134,6 +134,16 @@ def test_the_first_results_come_before_a_long_shot_ends(small_blocks: None, tmp_
     assert said(next(stylize_in_passes(endless(), Logging(), 2, False, tmp_path))) == 1100
 
 
+def test_results_are_given_one_by_one_while_the_next_block_is_worked_on(
+    small_blocks: None, tmp_path: Path
+) -> None:
+    """All at once, whoever encodes them would be waited for; only a shot's last ones are."""
+    work = Logging()
+    results = stylize_in_passes(frames_of(8), work, 2, False, tmp_path)
+    done = [len(work.log) for _ in results]
+    assert len(done) == 8 and sorted(set(done[:6])) == done[:6] and len(set(done[6:])) == 1
+
+
 def test_a_cut_is_no_loop(tmp_path: Path) -> None:
     plain, asked = Logging(), Logging()
     for work, loop in ((plain, False), (asked, True)):
