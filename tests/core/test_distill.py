@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import distill, load_features
 from vidstyle.features.vgg import BLOCKS, which_vgg
+from vidstyle.optimize import Goal, Optimizer
+from vidstyle.settings import StyleSettings
 
 
 def random_teacher(name: str, blocks: int) -> dict[str, torch.Tensor]:
@@ -54,29 +58,23 @@ def teach(lesson, name: str, monkeypatch, *more: str) -> dict[str, torch.Tensor]
 
 @pytest.mark.slow
 def test_the_recipe_is_seeded_and_its_file_loads(lesson, monkeypatch):
-    first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
-    again = teach(lesson, "b.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2")
+    first = teach(lesson, "a.safetensors", monkeypatch, "--steps", "2")
+    again = teach(lesson, "b.safetensors", monkeypatch, "--steps", "2")
     assert all(torch.allclose(first[name], again[name], atol=1e-3) for name in first)
-    other = teach(
-        lesson, "c.safetensors", monkeypatch, "--layer-steps", "2", "--steps", "2", "--seed", "1"
-    )
+    other = teach(lesson, "c.safetensors", monkeypatch, "--steps", "2", "--seed", "1")
     assert any(not torch.allclose(first[name], other[name], atol=1e-3) for name in first)
     assert load_features("lite", lesson / "a.safetensors").name == "lite"
 
 
 def test_teaching_brings_the_student_closer(lesson, monkeypatch, capsys):
-    teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "100", "--steps", "1")
-    losses = [
-        float(line.split()[-1])
-        for line in capsys.readouterr().out.splitlines()
-        if line.startswith("layers")
-    ]
+    teach(lesson, "a.safetensors", monkeypatch, "--steps", "100")
+    losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_lesson_goes_on_from_a_file_in_its_units(lesson, monkeypatch):
-    first = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "0")
-    start = ["--start", str(lesson / "a.safetensors"), "--layer-steps", "0", "--steps", "1"]
+    first = teach(lesson, "a.safetensors", monkeypatch, "--steps", "1")
+    start = ["--start", str(lesson / "a.safetensors"), "--steps", "1"]
     on = teach(lesson, "b.safetensors", monkeypatch, *start, "--seed", "1", "--rate", "1e-6")
     assert all(torch.allclose(first[name], on[name], atol=1e-3) for name in first)
     assert sizes(lesson / "a.safetensors") == sizes(lesson / "b.safetensors")
@@ -86,6 +84,39 @@ def test_what_is_no_student_of_the_teacher_is_refused(lesson, monkeypatch):
     start = ["--start", str(lesson / "teacher.safetensors")]
     with pytest.raises(SystemExit, match=r"--start .*teacher.safetensors: not a student"):
         teach(lesson, "a.safetensors", monkeypatch, *start)
+
+
+@pytest.fixture
+def classroom(lesson, monkeypatch):
+    """A lesson about to begin, and pictures on their way in it."""
+    monkeypatch.setattr(distill, "CROP", 48)
+    torch.manual_seed(0)
+    teacher = distill.load_teacher(lesson / "teacher.safetensors", None).frozen()
+    photographs = distill.Photographs([lesson / "photos"], torch.Generator().manual_seed(0))
+    return distill.Distillation(teacher, photographs, None), distill.PicturePool(photographs)
+
+
+def test_every_layer_is_taught_from_the_teachers_features(classroom):
+    """So that none learns to make good what another before it does wrong."""
+    work, pool = classroom
+    work.student, work.rms = deepcopy(work.teacher), dict.fromkeys(work.taps, 1.0)
+    assert float(work.loss(pool.image[:1])) == pytest.approx(0, abs=1e-9)
+    with torch.no_grad():
+        work.student.steps["conv2_2"].weight.zero_()  # its features and its bias are 0 then
+    assert float(work.loss(pool.image[:1])) == pytest.approx(1, rel=1e-3)
+
+
+def test_the_pools_pictures_go_where_the_optimiser_would(classroom):
+    work, pool = classroom
+    indices = pool.pick(1)
+    image, found = distill.style_gradient(work.student, pool, indices)
+    look = StyleSettings(content_weight=float(pool.hold[indices[0]]), tv_weight=0)
+    optimizer = Optimizer(work.student, Compute(torch.device("cpu"), "fp32"), look)
+    content = optimizer.content(pool.content[indices])
+    goal = Goal(optimizer.grams(pool.style[indices]), content)
+    image.requires_grad_()
+    (wanted,) = torch.autograd.grad(optimizer.loss(image, goal), image)
+    assert torch.allclose(found, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
 
 
 def test_the_mean_soon_forgets_where_it_began():
@@ -106,8 +137,8 @@ def test_two_convolutions_are_the_teachers_own(lesson, monkeypatch):
     taught = random_teacher("vgg19", 3)
     taught["features.5.bias"] = torch.linspace(-1, 1, 128)
     save_file(taught, lesson / "teacher.safetensors")
-    few = teach(lesson, "b.safetensors", monkeypatch, "--layer-steps", "1", "--steps", "0")
-    state = teach(lesson, "a.safetensors", monkeypatch, "--layer-steps", "10", "--steps", "0")
+    few = teach(lesson, "b.safetensors", monkeypatch, "--steps", "1")
+    state = teach(lesson, "a.safetensors", monkeypatch, "--steps", "10")
     others = "steps.relu2_2.0.weight"
     assert (state[others].float() - few[others].float()).abs().max() > 1e-3
     rms = sizes(lesson / "a.safetensors")
@@ -137,7 +168,7 @@ def test_a_teacher_is_known_by_its_shapes(name):
 
 def test_another_teacher_teaches_a_deeper_student(lesson, monkeypatch):
     save_file(random_teacher("vgg16", 4), lesson / "teacher.safetensors")
-    deeper = ["--layer-steps", "1", "--steps", "1", "--down-to", "relu4_1"]
+    deeper = ["--steps", "1", "--down-to", "relu4_1"]
     state = teach(lesson, "deep.safetensors", monkeypatch, *deeper)
     net = load_features("lite", lesson / "deep.safetensors")
     assert net.style_taps == ("relu1_1", "relu2_1", "relu3_1", "relu3_3", "relu4_1")

@@ -1,9 +1,10 @@
 """Teaches `lite` from a VGG: python -m vidstyle.features.distill --teacher vgg19.safetensors …
 
-Some convolutions are the teacher's own. First layer by layer: each student layer gets the teacher's
-features before it and regresses the teacher's features after it. Then end to end, on photographs
-and on pictures from the optimisation itself: the optimiser finds what a student cannot see, so it
-is taught exactly there.
+Some convolutions are the teacher's own. Every other layer is taught alone: it gets the teacher's
+features before it and regresses the teacher's features after it, on photographs and on pictures
+that the student itself is stylising meanwhile, since that is where the optimiser goes. Not end to
+end: layers that make good each other's errors on the pictures at hand are honest nowhere else, and
+the optimiser finds that ("Networks" in tests/bench/results/README.md).
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ PHOTO_SIDE = 1024  # photographs are kept at this long side
 POOL_SIZE, POOL_LIFE = 24, 100  # pictures under optimisation, and steps until one is replaced
 TURNED = 20  # steps until a picture is seen turned and in other colours
 HOLDS = (0.03, 0.5)  # content weights of the pool's: some go far from their photograph
-GRAM_WEIGHT = 10.0  # of Gram matrices against features, whose errors are some ten times as large
 MEMORY = 0.998  # a step at most, of the weights' mean, which is what is kept
 
 
@@ -192,62 +192,44 @@ class Distillation:
         images = images.contiguous(memory_format=torch.channels_last)
         return {tap: f / self.rms[tap] for tap, f in self.teacher(images, self.taps).items()}
 
-    def layer_loss(self, count: int) -> Tensor:
-        """Every layer alone, from the teacher's features before it."""
-        images = self.photographs.crops(count)
+    def loss(self, images: Tensor) -> Tensor:
+        """Every layer's squared error, relative to its features', a picture's mean."""
         truth = self.teach(images)
         x = (images - self.student.get_buffer("mean")) / self.student.get_buffer("std")
         loss = torch.zeros(())
         for name, step in self.student.steps.items():
             x = step(x)
             if name in truth:
-                loss = loss + content_loss(x, truth[name]) / count
+                loss = loss + content_loss(x, truth[name]) / len(images)
                 x = truth[name]
         return loss
 
-    def end_to_end_loss(self, images: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """All taps' features and the style taps' Gram matrices, relative to the teacher's."""
-        truth = self.teach(images)
-        loss = sum((content_loss(f, truth[tap]) for tap, f in features.items()), torch.zeros(()))
-        for tap in self.student.style_taps:
-            gram = gram_loss(gram_matrix(features[tap]), gram_matrix(truth[tap]))
-            loss = loss + GRAM_WEIGHT * gram
-        return loss
 
-
-def style_gradient(
-    student: TapNet, features: dict[str, Tensor], image: Tensor, pool: PicturePool, indices: Tensor
-) -> Tensor:
-    """What the optimiser would follow for these of the pool's, through the student as it is."""
+def style_gradient(student: TapNet, pool: PicturePool, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """These of the pool's, and what the optimiser would follow through the student as it is."""
     taps, deep = student.style_taps, student.content_tap
     with torch.no_grad():
         style = student(pool.style[indices], taps)
         content = student(pool.content[indices], [deep])[deep]
+    image = pool.image[indices].requires_grad_()
+    features = student(image, {*taps, deep})
     loss = torch.zeros(())
     for hold, mine, theirs in zip(pool.hold[indices], features[deep], content, strict=True):
         loss = loss + hold * content_loss(mine[None], theirs[None])
     for tap in taps:
         loss = loss + gram_loss(gram_matrix(features[tap]), gram_matrix(style[tap]))
-    return torch.autograd.grad(loss, image, retain_graph=True)[0]
+    return image.detach(), torch.autograd.grad(loss, image)[0]
 
 
-def layer_by_layer(work: Distillation, count: int) -> Callable[[], Tensor]:
-    return lambda: work.layer_loss(count)
-
-
-def end_to_end(work: Distillation, count: int) -> Callable[[], Tensor]:
-    """The pool's pictures and half as many photographs a step."""
-    pool, photographs = PicturePool(work.photographs), max(1, count // 2)
+def lesson(work: Distillation, count: int) -> Callable[[], Tensor]:
+    """A step's loss, on so many photographs and as many of the pool's pictures, which go on."""
+    pool = PicturePool(work.photographs)
 
     def loss() -> Tensor:
-        photos, indices = work.photographs.crops(photographs), pool.pick(count)
-        image = pool.image[indices].contiguous(memory_format=torch.channels_last).requires_grad_()
-        features = work.student(image, work.taps)
-        gradient = style_gradient(work.student, features, image, pool, indices)
-        total = work.end_to_end_loss(image.detach(), features)
+        photos, indices = work.photographs.crops(count), pool.pick(count)
+        images, gradient = style_gradient(work.student, pool, indices)
         pool.advance(indices, gradient)
-        total = total + work.end_to_end_loss(photos, work.student(photos, work.taps))
-        return total / (count + photographs)
+        return work.loss(torch.cat([photos, images]))
 
     return loss
 
@@ -257,7 +239,7 @@ def running_mean(mean: Tensor, value: Tensor, seen: Tensor | int) -> Tensor:
     return torch.lerp(mean, value, max(1 - MEMORY, 10 / (10 + float(seen))))
 
 
-def run_phase(
+def run(
     student: TapNet, loss_of: Callable[[], Tensor], steps: int, rate: float
 ) -> Iterator[tuple[int, float, dict[str, Tensor]]]:
     """AdamW under a one-cycle schedule; yields (step, loss, the mean of the last steps' weights).
@@ -305,24 +287,21 @@ def save(weights: dict[str, Tensor], rms: dict[str, float], path: Path) -> None:
 
 
 def distill(arguments: argparse.Namespace) -> None:
-    """Runs both phases, saving every 250 steps, so that a stopped lesson still leaves a file."""
+    """Saves every 250 steps, so that a stopped lesson still leaves a file."""
     torch.manual_seed(arguments.seed)
     generator = torch.Generator().manual_seed(arguments.seed)
     teacher = load_teacher(arguments.teacher, arguments.down_to).frozen()
     photographs = Photographs(arguments.photos, generator)
     teacher = teacher.to(memory_format=torch.channels_last)
     work = Distillation(teacher, photographs, arguments.start)
-    for name, steps, rate, phase in (
-        ("layers", arguments.layer_steps, 3e-3, layer_by_layer),
-        ("end to end", arguments.steps, arguments.rate, end_to_end),
-    ):
-        average = 0.0
-        for step, loss, mean in run_phase(work.student, phase(work, arguments.crops), steps, rate):
-            average = loss if step == 0 else 0.98 * average + 0.02 * loss
-            if step % 50 == 49 or step == steps - 1:
-                print(f"{name} {step + 1}/{steps}: loss {average:.4f}", flush=True)
-            if step % 250 == 249 or step == steps - 1:
-                save(mean, work.rms, arguments.out)
+    steps, average = arguments.steps, 0.0
+    teaching = run(work.student, lesson(work, arguments.crops), steps, arguments.rate)
+    for step, loss, mean in teaching:
+        average = loss if step == 0 else 0.98 * average + 0.02 * loss
+        if step % 50 == 49 or step == steps - 1:
+            print(f"{step + 1}/{steps}: loss {average:.4f}", flush=True)
+        if step % 250 == 249 or step == steps - 1:
+            save(mean, work.rms, arguments.out)
 
 
 def main() -> None:
@@ -336,14 +315,10 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
     parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")
     parser.add_argument("--start", type=Path, help="weights to start from instead of random ones")
-    parser.add_argument("--layer-steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=5200, help="end-to-end steps")
-    parser.add_argument("--rate", type=float, default=1.2e-4, help="end-to-end learning rate")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate; 7e-4 to go on")
     parser.add_argument(
-        "--crops",
-        type=int,
-        default=2,
-        help="a step: photographs; then of the pool, and half as many photographs",
+        "--crops", type=int, default=2, help="photographs a step, and as many of its own pictures"
     )
     parser.add_argument("--seed", type=int, default=0)
     try:

@@ -1,7 +1,7 @@
 """`lite`: VGG-19's first three blocks with most 3×3 convolutions made bottlenecks.
 
 VGG's widths and ReLUs are kept, so that its features (divided by each layer's root mean square)
-can be regressed one to one; the cost falls from 223 k to 56 k multiply-adds a pixel. The first
+can be regressed one to one; the cost falls from 223 k to 60 k multiply-adds a pixel. The first
 convolutions of blocks 1 and 2 are VGG's own: what is missed there is missed by all layers behind,
 and the optimiser goes where it is not seen. `distill` teaches it, and deeper ones; MODEL_CARD.md
 says on what and how well.
@@ -51,7 +51,8 @@ LAYERS: Final = (
     Layer("relu2_2", 128, 128, 64, 64),
     Layer("pool2", 128, 128),
     Layer("relu3_1", 128, 256, 64, 96),
-    *(Layer(f"relu3_{n}", 256, 256, 64, 64) for n in (2, 3, 4)),
+    Layer("relu3_2", 256, 256, 96, 96),
+    *(Layer(f"relu3_{n}", 256, 256, 64, 64) for n in (3, 4)),
     Layer("pool3", 256, 256),
     Layer("relu4_1", 256, 512, 128, 192),
     *(Layer(f"relu4_{n}", 512, 512, 128, 128) for n in (2, 3, 4)),
