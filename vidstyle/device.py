@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from filelock import FileLock
@@ -15,8 +17,10 @@ from torch import nn
 
 from vidstyle.disk import user_cache
 from vidstyle.errors import SettingsError
+from vidstyle.losses import gram_matrix
 from vidstyle.settings import PRECISIONS
 
+FORMAT = 2  # of what is timed: an answer about another step is none
 CLEARLY_FASTER = 0.85  # of float32's time: less gain is within a short timing's noise
 # Bytes of one step's feature maps: 1280x720 in one go, 1080p in 5 GB in all.
 CPU_ROOM = 3_000_000_000
@@ -27,7 +31,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Compute:
     """A device and the precision of the network's convolutions there.
 
-    Gram matrices, losses and the optimiser's state are float32 always.
+    Gram matrices, losses and the optimiser's state are float32 always; only what Gram matrices are
+    sums of is a CPU's bfloat16.
     """
 
     device: torch.device
@@ -102,7 +107,8 @@ def _timed_once(net: nn.Module, device: torch.device) -> str:
     """
     cache = user_cache()
     cpu, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
-    known = cache / f"precision-{torch.__version__}-{cpu}-{threads}-{net.name}".replace(" ", "-")
+    name = f"precision-{FORMAT}-{torch.__version__}-{cpu}-{threads}-{net.name}"
+    known = cache / name.replace(" ", "-")
     if remembered := _remembered(known):
         return remembered
     try:
@@ -136,12 +142,14 @@ def half_precision(device: torch.device) -> str:
 def _step_seconds(net: nn.Module, device: torch.device, precision: str) -> float:
     """The best of two passes there and back; bf16 is several times slower on some CPUs."""
     image = torch.rand(1, 3, 64, 96, device=device).contiguous(memory_format=torch.channels_last)
-    seconds = []
+    style_taps, seconds = cast(Sequence[str], net.style_taps), []
     for _ in range(3):
         start = time.perf_counter()
         with Compute(device, precision).autocast():
-            features = net(image.requires_grad_(), [net.content_tap])
-        torch.autograd.grad(features[net.content_tap].float().sum(), image)
+            features = net(image.requires_grad_(), {*style_taps, net.content_tap})
+        seen = [gram_matrix(features[tap]).sum() for tap in style_taps]
+        seen.append(features[net.content_tap].float().sum())
+        torch.autograd.grad(sum(seen, torch.zeros((), device=device)), image)
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
 

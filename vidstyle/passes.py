@@ -115,7 +115,8 @@ def stylize_in_passes(
     its first frame is then held to its last one too. `on_frame` is told a shot and a frame's index
     once for every pass.
     """
-    capacity = sys.maxsize if loop else AHEAD + BLOCK + 1  # one before a block is looked at too
+    # One before a block is looked at too, and is where a new frame goes before one is given.
+    capacity = sys.maxsize if loop else AHEAD + BLOCK + 1
     shots = groupby(frames, key=itemgetter(0))
     following = next(shots, None)
     while following is not None:
@@ -168,7 +169,7 @@ class _Refining:
             yield self.spool.result(self.given - 1)
 
     def block(self, size: int, circular: bool = False) -> Iterator[np.ndarray]:
-        """Makes the next `size` results final, and gives some of those that are already.
+        """Makes the next `size` results final; a shot's last block gives those before it meanwhile.
 
         What waits beyond is refined too, and again with its own.
         """

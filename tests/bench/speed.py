@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidstyle import render
 from vidstyle.checkpoint import Checkpointed, StoredShot
-from vidstyle.device import choose_device, device_name
+from vidstyle.device import DTYPES, choose_device, device_name
 from vidstyle.features.vgg import BLOCKS, build_vgg
 from vidstyle.flow.motion import Motion
 from vidstyle.images import to_tensor
@@ -240,7 +240,7 @@ def measure_size(
     facts["reference_step_ms"] = 1e3 * statistics.mean(references)
     facts["reference_drift"] = references[1] / references[0]
     facts["step_ms"] = 1e3 * median_seconds(step, device)
-    facts |= floors(step, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    facts |= floors(step, device, DTYPES[report.precision])
     facts["frame_in_reference_steps"] = facts["frame_ms"] / facts["reference_step_ms"]
     facts["device"] = device_name(device)
     facts["precision"], facts["threads"] = report.precision, torch.get_num_threads()

@@ -49,16 +49,20 @@ def test_gram_matrix_stays_finite_where_half_precision_would_overflow():
     assert torch.allclose(gram_matrix(features), torch.full((1, 4, 4), 90000.0))
 
 
-def test_gram_matrix_of_a_cpus_bfloat16_is_as_good_as_its_float32():
-    """Summed in float32: 90,000 pixels in bfloat16 alone would be off by some per cent."""
-    short = numbers(1, 5, 300, 300).relu().bfloat16().requires_grad_()
+@pytest.mark.parametrize("side", [40, 300], ids=["one chunk", "many"])
+def test_gram_matrix_of_a_cpus_bfloat16_is_nearly_its_float32(side):
+    """Summed in float32: 90,000 pixels in bfloat16 alone would be off by some per cent.
+
+    With a target as near as one gets, 0.01 by the loss: there a rounded product tells most.
+    """
+    short = numbers(1, 5, side, side).relu().bfloat16().requires_grad_()
     plain = short.detach().float().requires_grad_()
-    target = 1.2 * gram_matrix(plain.detach())
+    target = 1.1 * gram_matrix(plain.detach())
     ours, wanted = gram_matrix(short), gram_matrix(plain)
-    assert ours.dtype == torch.float32 and torch.allclose(ours, wanted, rtol=1e-3)
+    assert ours.dtype == torch.float32 and torch.allclose(ours, wanted, rtol=4e-3)
     (found,) = torch.autograd.grad(gram_loss(ours, target), short)
     (truth,) = torch.autograd.grad(gram_loss(wanted, target), plain)
-    assert found.dtype == torch.bfloat16 and (found - truth).norm() < 0.01 * truth.norm()
+    assert found.dtype == torch.bfloat16 and (found - truth).norm() < 0.04 * truth.norm()
 
 
 def test_gram_loss_is_relative_and_zero_at_its_target():

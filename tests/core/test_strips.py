@@ -59,8 +59,8 @@ def test_loss_and_gradient_are_the_whole_pictures(
 ) -> None:
     net = deep_toy_net() if name == "toy" else load_features("lite").frozen()
     work = Optimizer(net.reflecting(), cpu(), StyleSettings(tv_weight=1, temporal_weight=10))
-    # By seed 0 one of lite's ReLUs is within rounding of its kink, and has either gradient.
-    image, other = (to_tensor(texture(height, 70, seed), CPU) for seed in (2, 3))
+    # By some seeds one of lite's ReLUs is within rounding of its kink, and has either gradient.
+    image, other = (to_tensor(texture(height, 70, seed), CPU) for seed in (4, 5))
     painting = to_tensor(stripes(), CPU)
 
     def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:

@@ -242,12 +242,7 @@ def running_mean(mean: Tensor, value: Tensor, seen: Tensor | int) -> Tensor:
 def run(
     student: TapNet, loss_of: Callable[[], Tensor], steps: int, rate: float
 ) -> Iterator[tuple[int, float, dict[str, Tensor]]]:
-    """AdamW under a one-cycle schedule; yields (step, loss, the mean of the last steps' weights).
-
-    The student ends with that mean.
-    """
-    if steps == 0:
-        return
+    """AdamW under a one-cycle schedule: (step, loss, the mean of the last steps' weights)."""
     learning = [value for value in student.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
@@ -261,7 +256,6 @@ def run(
         schedule.step()
         mean.update_parameters(student)
         yield step, loss.item(), mean.module.state_dict()
-    student.load_state_dict(mean.module.state_dict())
 
 
 def load_teacher(path: Path, down_to: str | None) -> TapNet:
@@ -288,6 +282,8 @@ def save(weights: dict[str, Tensor], rms: dict[str, float], path: Path) -> None:
 
 def distill(arguments: argparse.Namespace) -> None:
     """Saves every 250 steps, so that a stopped lesson still leaves a file."""
+    if arguments.steps < 1:
+        raise SettingsError(f"--steps {arguments.steps}: must be at least 1")
     torch.manual_seed(arguments.seed)
     generator = torch.Generator().manual_seed(arguments.seed)
     teacher = load_teacher(arguments.teacher, arguments.down_to).frozen()
