@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vidstyle.device import Compute
+from tests.core.toys import cpu
 from vidstyle.errors import InputError
 from vidstyle.features import distill, load_features
 from vidstyle.features.vgg import BLOCKS, which_vgg
@@ -86,6 +86,11 @@ def test_what_is_no_student_of_the_teacher_is_refused(lesson, monkeypatch):
         teach(lesson, "a.safetensors", monkeypatch, *start)
 
 
+def test_a_lesson_of_no_steps_is_refused(lesson, monkeypatch):
+    with pytest.raises(SystemExit, match="--steps 0: must be at least 1"):
+        teach(lesson, "a.safetensors", monkeypatch, "--steps", "0")
+
+
 @pytest.fixture
 def classroom(lesson, monkeypatch):
     """A lesson about to begin, and pictures on their way in it."""
@@ -111,7 +116,7 @@ def test_the_pools_pictures_go_where_the_optimiser_would(classroom):
     indices = pool.pick(1)
     image, found = distill.style_gradient(work.student, pool, indices)
     look = StyleSettings(content_weight=float(pool.hold[indices[0]]), tv_weight=0)
-    optimizer = Optimizer(work.student, Compute(torch.device("cpu"), "fp32"), look)
+    optimizer = Optimizer(work.student, cpu(), look)
     content = optimizer.content(pool.content[indices])
     goal = Goal(optimizer.grams(pool.style[indices]), content)
     image.requires_grad_()

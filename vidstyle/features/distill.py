@@ -195,7 +195,7 @@ class Distillation:
     def loss(self, images: Tensor) -> Tensor:
         """Every layer's squared error, relative to its features', a picture's mean."""
         truth = self.teach(images)
-        x = (images - self.student.get_buffer("mean")) / self.student.get_buffer("std")
+        x = self.student.normalised(images)
         loss = torch.zeros(())
         for name, step in self.student.steps.items():
             x = step(x)

@@ -36,7 +36,7 @@ class TapNet(nn.Module):
 
     def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0, 1] → {tap: (B, C, H', W')}, running no deeper than the last."""
-        x = (image - self.get_buffer("mean")) / self.get_buffer("std")
+        x = self.normalised(image)
         wanted = set(taps)
         found: dict[str, Tensor] = {}
         for name, step in self.steps.items():
@@ -46,6 +46,10 @@ class TapNet(nn.Module):
                 if len(found) == len(wanted):
                     break
         return found
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """As the first step is fed: RGB in [0, 1] → ImageNet's mean 0 and deviation 1."""
+        return (image - self.get_buffer("mean")) / self.get_buffer("std")
 
     @property
     def used(self) -> list[str]:
