@@ -24,7 +24,7 @@ from tests.conftest import Vidstyle
 from tests.video.made_clips import make_film
 from vidstyle import checkpoint, device, passes, stylize
 from vidstyle.checkpoint import Work
-from vidstyle.flow.motion import Fields, Motion
+from vidstyle.flow.motion import Links, Motion
 from vidstyle.optimize import Step
 from vidstyle.options import render_settings
 from vidstyle.render import find_shots, stylize_part
@@ -442,13 +442,13 @@ def test_motion_is_found_beside_the_optimiser_and_only_where_it_is_needed(
     film: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: int
 ) -> None:
     asked: list[str] = []
-    estimated = Motion._estimated
+    found = Motion._found
 
-    def listen(self: Motion, earlier: np.ndarray, later: np.ndarray) -> Fields:
+    def listen(self: Motion, earlier: np.ndarray, later: np.ndarray) -> Links:
         asked.append(threading.current_thread().name)
-        return estimated(self, earlier, later)
+        return found(self, earlier, later)
 
-    monkeypatch.setattr(Motion, "_estimated", listen)
+    monkeypatch.setattr(Motion, "_found", listen)
     look = replace(LOOK, passes=passes)
     keep = v.WorkSettings(keep=True)
     render(film, painting, tmp_path / "a.mkv", look=look, work=keep)

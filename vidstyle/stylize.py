@@ -17,10 +17,9 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
-from vidstyle.flow.motion import ROOM, Motion
+from vidstyle.flow.motion import ROOM, Correspondence, Motion
 from vidstyle.flow.repeats import GRAIN, change, repeats
-from vidstyle.flow.trust import retraced, trust_mask
-from vidstyle.flow.warp import still_to_zero, warp, warp_sharp
+from vidstyle.flow.warp import warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import (
     as_on_disk,
@@ -150,14 +149,6 @@ def _shimmer(picture: Tensor) -> float:
     """What (1, 3, H, W) loses, mean square, where it is read half a pixel on."""
     one = torch.ones_like(picture[:, :1])
     return float(resampling_loss(picture, torch.cat([one, one], dim=1) / 2, one))
-
-
-@dataclass(frozen=True)
-class Correspondence:
-    """A frame against the one before: `flow` (1, 2, H, W) leads back, `trust` (1, 1, H, W)."""
-
-    flow: Tensor
-    trust: Tensor
 
 
 def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
@@ -384,15 +375,10 @@ class OptimizingStyler:
     def _correspond(
         self, previous: np.ndarray, current: np.ndarray, backwards: bool = False
     ) -> Correspondence:
-        """Carrying always follows the flow from the earlier frame to the later, as judges do."""
         assert self.motion is not None
         if backwards:
-            forth, back = self.motion.between(current, previous)
-            onward = back
-        else:
-            back, forth = self.motion.between(previous, current)
-            onward = retraced(back, forth)
-        return Correspondence(still_to_zero(onward), trust_mask(back, forth))
+            return self.motion.between(current, previous).to_later
+        return self.motion.between(previous, current).to_earlier
 
     def _goal(self, content: Tensor) -> Goal:
         return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))

@@ -193,7 +193,7 @@ def instrument(stages: Stages) -> None:
     """Puts a clock around every stage of a render, for the rest of the process."""
     render.split_shots = stages.iterated("decode", render.split_shots)  # type: ignore[assignment]
     for owner, method, name in (
-        (Motion, "_estimated", "flow"),
+        (Motion, "_found", "flow"),
         (Optimizer, "descend", "optimise"),
         (Optimizer, "content", "optimise"),  # what a frame is held to
         (Checkpointed, "next_frame", "stylise"),

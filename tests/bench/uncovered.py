@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from vidstyle import stylize
 from vidstyle.features import load_features
+from vidstyle.flow.motion import Correspondence
 from vidstyle.images import to_side, to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
 from vidstyle.preview import filmstrip
@@ -41,7 +42,7 @@ def render(sources: list[np.ndarray], painting: np.ndarray, fill) -> tuple[list,
     trusts: list[Tensor] = []
     correspond = styler._correspond
 
-    def noted(previous: np.ndarray, current: np.ndarray) -> stylize.Correspondence:
+    def noted(previous: np.ndarray, current: np.ndarray) -> Correspondence:
         link = correspond(previous, current)
         trusts.append(link.trust)
         return link

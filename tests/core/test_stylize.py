@@ -15,6 +15,7 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import load_features
 from vidstyle.flow import load_flow
+from vidstyle.flow.motion import Correspondence
 from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
 from vidstyle.measure import StyleJudge, WarpError
@@ -26,7 +27,6 @@ from vidstyle.stylize import (
     PASS_LOOK,
     PASS_NEAR,
     SOLVE_SIDE,
-    Correspondence,
     OptimizingStyler,
     resting,
     scales,
