@@ -17,7 +17,8 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
-from vidstyle.flow.motion import ROOM, Correspondence, Motion
+from vidstyle.flow.alike import rearranged
+from vidstyle.flow.motion import ROOM, Correspondence, Links, Motion
 from vidstyle.flow.repeats import GRAIN, change, repeats
 from vidstyle.flow.warp import warp, warp_sharp
 from vidstyle.frame import Frame
@@ -321,8 +322,8 @@ class OptimizingStyler:
         if past is None:
             new = self._first(image, content)
         else:
-            link = self._correspond(past.source, image)
-            new = self._follow(image, content, past, self._onward(content, past, link))
+            links = self._links(past.source, image)
+            new = self._follow(image, content, past, self._onward(content, past, links))
         if self.flow is not None:
             self.past = new.settled()
         return self._mixed(image, new.result)
@@ -351,7 +352,10 @@ class OptimizingStyler:
             self.refined = past
             return self._mixed(image, past.result)
         content = to_tensor(image, self.compute.device)
-        link = self._correspond(past.source, image, self.backwards)
+        if self.backwards:
+            link = self._links(image, past.source).to_later
+        else:
+            link = self._links(past.source, image).to_earlier
         plan = self._again(content, past, link, self._unmixed(image, earlier))
         self.refined = self._follow(image, content, past, plan).settled()
         return self._mixed(image, self.refined.result)
@@ -372,13 +376,9 @@ class OptimizingStyler:
         if past is not None and past.source.shape != image.shape:
             raise InputError(f"{width}x{height} pixels: a shot's frames must all have one size")
 
-    def _correspond(
-        self, previous: np.ndarray, current: np.ndarray, backwards: bool = False
-    ) -> Correspondence:
+    def _links(self, earlier: np.ndarray, later: np.ndarray) -> Links:
         assert self.motion is not None
-        if backwards:
-            return self.motion.between(current, previous).to_later
-        return self.motion.between(previous, current).to_earlier
+        return self.motion.between(earlier, later)
 
     def _goal(self, content: Tensor) -> Goal:
         return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
@@ -441,15 +441,16 @@ class OptimizingStyler:
     def _effort(self, steps: int, size: Size) -> int:
         return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
 
-    def _onward(self, content: Tensor, past: _Past, link: Correspondence) -> _Plan:
+    def _onward(self, content: Tensor, past: _Past, links: Links) -> _Plan:
         """From the result before along the flow, with more steps where much is new.
 
         What is not yet finished painting is held less and moves faster.
         """
+        link = links.to_earlier
         maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
         carried = warp_sharp(past.result, link.flow)
-        source = to_tensor(past.source, self.compute.device)
-        start = fill_uncovered(content, carried, link.trust, source, past.result)
+        alike = rearranged(past.result, links.alike, 1 - link.trust)
+        start = fill_uncovered(content, carried, link.trust, alike)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
         return _Plan(link, carried, maturity, start, levels, CALM)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vidstyle.analogy import paint_alike
 from vidstyle.images import blur
 
 RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
@@ -15,20 +14,17 @@ NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
 WASH = 3.0  # pixels: finer than that is brush work, the rest colour
 
 
-def fill_uncovered(
-    content: Tensor, carried: Tensor, trust: Tensor, source: Tensor, result: Tensor
-) -> Tensor:
+def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor, alike: Tensor) -> Tensor:
     """`carried` where trusted, elsewhere the content in the painting's colours and brush work.
 
-    `source` and `result` are the frame before and what was made of it, `carried` the latter along
-    the flow, all (1, 3, H, W) in [0, 1]; `trust` is (1, 1, H, W). Colours come from a regression
-    over the whole frame and from trusted neighbours, brush work from where the frame before looked
+    `carried` and `alike` are what was made of the frame before, along the flow and rearranged by
+    looks, all (1, 3, H, W) in [0, 1]; `trust` is (1, 1, H, W). Colours come from a regression over
+    the whole frame and from trusted neighbours, brush work from where the frame before looked
     alike: that of the carried picture, added here, piled up into streaks along edges.
     """
     recoloured = _recolour(content, carried, trust)
     nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
     colours = torch.lerp(recoloured + nearby, carried, trust)
-    alike = paint_alike(content, source, result, 1 - trust)
     brushed = torch.lerp(alike, carried, trust)
     painted = brushed + blur(colours - brushed, WASH)
     return torch.lerp(painted, carried, trust).clamp(0, 1)

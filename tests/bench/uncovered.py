@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vidstyle import stylize
 from vidstyle.features import load_features
-from vidstyle.flow.motion import Correspondence
+from vidstyle.flow.motion import Links
 from vidstyle.images import to_side, to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
 from vidstyle.preview import filmstrip
@@ -40,14 +40,14 @@ def render(sources: list[np.ndarray], painting: np.ndarray, fill) -> tuple[list,
     stylize.fill_uncovered = fill
     styler = make_styler([painting])
     trusts: list[Tensor] = []
-    correspond = styler._correspond
+    found = styler._links
 
-    def noted(previous: np.ndarray, current: np.ndarray) -> Correspondence:
-        link = correspond(previous, current)
-        trusts.append(link.trust)
-        return link
+    def noted(earlier: np.ndarray, later: np.ndarray) -> Links:
+        links = found(earlier, later)
+        trusts.append(links.to_earlier.trust)
+        return links
 
-    styler._correspond = noted
+    styler._links = noted
     styler.start_shot()
     return [styler.next_frame(image) for image in sources], trusts
 

@@ -18,7 +18,7 @@ from vidstyle.passes import stylize_in_passes
 from vidstyle.stylize import OptimizingStyler
 
 FIRST, SECOND, THIRD = (square_on_ground(left) for left in (30, 33, 36))
-PAIR_BYTES = 2 * (2 + 1) * 96 * 128 * 4
+PAIR_BYTES = 2 * 3 * 96 * 128 * 4 + 2 * 25 * 33 * 8  # flow and trust both ways, what looks alike
 
 
 class Counting:
@@ -42,7 +42,7 @@ def test_grain_on_a_still_does_not_move_either_way() -> None:
     earlier, later = (FIRST + noise for noise in grain)
     assert (load_flow("dis")(later, earlier) != 0).mean() > 0.5
     links = Motion(load_flow("dis"), torch.device("cpu"), 0).between(earlier, later)
-    assert all((link.flow == 0).float().mean() > 0.9 for link in links)
+    assert all((link.flow == 0).float().mean() > 0.9 for link in links[:2])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_latest_pairs_that_fit_are_remembered(room: int, calls: int) -> None
     for one, other in zip(there, reversed(back), strict=True):
         assert all(
             torch.equal(a, b)
-            for ours, theirs in zip(one, other, strict=True)
+            for ours, theirs in zip(one[:2], other[:2], strict=True)
             for a, b in zip(ours, theirs, strict=True)
         )
 

@@ -15,6 +15,7 @@ from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import load_features
 from vidstyle.flow import load_flow
+from vidstyle.flow.alike import find_alike, rearranged
 from vidstyle.flow.motion import Correspondence
 from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
@@ -53,6 +54,17 @@ def panning(count: int, step: float = 2.0) -> list[np.ndarray]:
         shift = np.float32([[1, 0, -8 - index * step], [0, 1, -8]])
         views.append(cv2.warpAffine(world, shift, (96, 64), flags=cv2.INTER_CUBIC).clip(0, 1))
     return views
+
+
+def filled(
+    content: torch.Tensor,
+    carried: torch.Tensor,
+    trust: torch.Tensor,
+    source: torch.Tensor,
+    made: torch.Tensor,
+) -> torch.Tensor:
+    offsets = find_alike(content, source, 1 - trust)
+    return fill_uncovered(content, carried, trust, rearranged(made, offsets, 1 - trust))
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -297,7 +309,7 @@ def test_uncovered_areas_start_in_the_paintings_colours_and_brush_work():
     trust[..., 60:] = 0
     stale = torch.where(trust > 0, painted(content) + strokes, torch.zeros_like(content))
     made = painted(before) - 0.1 + strokes
-    start = fill_uncovered(content, stale, trust, before, made)
+    start = filled(content, stale, trust, before, made)
     assert torch.equal(start[..., :60], stale[..., :60])
 
     def fine(picture: torch.Tensor) -> torch.Tensor:
@@ -320,7 +332,7 @@ def test_an_uncovered_material_gets_its_own_brush_work():
     level, upright = wave.repeat(24).view(1, 1, -1, 1), wave.repeat(32).view(1, 1, 1, -1)
     made = 0.5 * source + 0.25 + torch.lerp(level, upright, band)
     trust = (torch.arange(128) < 48).float().expand(1, 1, 96, 128)
-    start = fill_uncovered(content, (0.5 * content + 0.25) * trust, trust, source, made)
+    start = filled(content, (0.5 * content + 0.25) * trust, trust, source, made)
 
     def slant(left: int) -> torch.Tensor:
         """How much more changes across rows than across columns, in the middle of a band."""
@@ -339,14 +351,14 @@ def test_one_coloured_and_grey_frames_are_filled_too(colour):
     for content in (flat, grey):
         painted, trust = 0.5 * content + 0.2, torch.ones_like(content[:, :1])
         trust[..., 300:] = 0
-        start = fill_uncovered(content, painted * trust, trust, content, painted)
+        start = filled(content, painted * trust, trust, content, painted)
         assert (start - painted).abs().max() < 0.02
 
 
 def test_without_any_trust_the_start_has_the_colours_of_the_frame_itself():
     content = to_tensor(panning(1)[0])
     nothing = torch.zeros_like(content[:, :1])
-    start = fill_uncovered(content, content * 0, nothing, 0 * content, 0 * content + 0.5)
+    start = filled(content, content * 0, nothing, 0 * content, 0 * content + 0.5)
     assert (blur(start, 6.0) - blur(content, 8.0)).abs().mean() < 0.02
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidstyle.flow.alike import find_alike
 from vidstyle.flow.estimator import FlowEstimator
 from vidstyle.flow.still import unmoved
 from vidstyle.flow.trust import retraced, trust_mask
@@ -27,10 +28,14 @@ class Correspondence(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Two neighbours, each against the other."""
+    """Two neighbours, each against the other.
+
+    `alike`, of `find_alike`: where the later one looks like the earlier, if no flow tells.
+    """
 
     to_earlier: Correspondence
     to_later: Correspondence
+    alike: Tensor
 
 
 class Motion:
@@ -61,7 +66,7 @@ class Motion:
 
     def _remember(self, pair: tuple[int, int], links: Links) -> None:
         self._known[pair] = links
-        size = sum(part.nbytes for link in links for part in link)
+        size = sum(part.nbytes for part in (*links.to_earlier, *links.to_later, links.alike))
         while len(self._known) > max(LEAST, self.room // size):
             del self._known[next(iter(self._known))]
 
@@ -72,7 +77,6 @@ class Motion:
         pictures = to_tensor(later, self.device), to_tensor(earlier, self.device)
         moves = ~unmoved(back, *pictures)
         back, forth = back * moves, forth * moves
-        return Links(
-            Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth)),
-            Correspondence(still_to_zero(forth), trust_mask(forth, back)),
-        )
+        to_earlier = Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth))
+        to_later = Correspondence(still_to_zero(forth), trust_mask(forth, back))
+        return Links(to_earlier, to_later, find_alike(*pictures, 1 - to_earlier.trust))

@@ -1,4 +1,4 @@
-"""A picture painted as another was: source is to result as content is to what is made here.
+"""Where a frame looks as the one before did, for painting it as that was.
 
 Image analogies (Hertzmann et al. 2001) at one scale and by the sources alone: a nearest-neighbour
 field between windows of both, on a coarse grid, read as overlapped blocks.
@@ -18,16 +18,24 @@ OFFER = 2  # samples from one place that is looked at to the next
 AT_ONCE = 64  # windows compared at a time: some 1 MB, which stays in a core's cache
 
 
-def paint_alike(content: Tensor, source: Tensor, result: Tensor, wanted: Tensor) -> Tensor:
-    """`result` rearranged to show `content`, as it shows `source`; all (1, 3, H, W) in [0, 1].
+def find_alike(content: Tensor, source: Tensor, wanted: Tensor) -> Tensor:
+    """The nearest-neighbour field from `content` into `source`, both (1, 3, H, W) in [0, 1].
+
+    (2, rows, columns) of the grid's corners, x and y in whole pixels; 0 where no cell around has
+    anything `wanted`, (1, 1, H, W).
+    """
+    size = _cell(content)
+    return _offsets(content, source, _corners(wanted, size), size)
+
+
+def rearranged(result: Tensor, offsets: Tensor, wanted: Tensor) -> Tensor:
+    """`result` (1, 3, H, W), which shows the source, made to show the content of `find_alike`.
 
     Where `wanted` (1, 1, H, W) is 0, it is `result` as it stands.
     """
-    size = _cell(content)
-    offsets = _offsets(content, source, _corners(wanted, size), size)
     y, x = (wanted[0, 0] != 0).nonzero(as_tuple=True)
     made = result.clone()
-    made[0, :, y, x] = _blended(result, offsets, size, y, x)
+    made[0, :, y, x] = _blended(result, offsets, _cell(result), y, x)
     return made
 
 
@@ -44,7 +52,7 @@ def _corners(wanted: Tensor, size: int) -> Tensor:
 
 
 def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Tensor:
-    """The nearest-neighbour field of these corners, (2, rows, columns): x and y, whole pixels."""
+    """(2, rows, columns): of these corners."""
     rows, columns = corners.shape
     sought = _windows(_samples(content, size), SAMPLES)[:rows, :columns]
     offered = _windows(_samples(source, size), OFFER)

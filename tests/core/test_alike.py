@@ -2,12 +2,18 @@ import pytest
 import torch
 
 from tests.core.toys import texture
-from vidstyle import analogy
+from vidstyle.flow.alike import find_alike, rearranged
 from vidstyle.images import to_tensor
 
 
-def paint_alike(content: torch.Tensor, source: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
-    return analogy.paint_alike(content, source, result, torch.ones_like(content[:, :1]))
+def paint_alike(
+    content: torch.Tensor,
+    source: torch.Tensor,
+    result: torch.Tensor,
+    wanted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    wanted = torch.ones_like(content[:, :1]) if wanted is None else wanted
+    return rearranged(result, find_alike(content, source, wanted), wanted)
 
 
 @pytest.mark.parametrize("way", [(4, -6), (-6, 4)])
@@ -67,7 +73,7 @@ def test_what_is_wanted_is_as_if_all_were(hole):
     top, bottom, left, right = hole
     wanted = torch.zeros(1, 1, 96, 128)
     wanted[..., top:bottom, left:right] = 0.01
-    part = analogy.paint_alike(content, source, source, wanted)
+    part = paint_alike(content, source, source, wanted)
     assert torch.equal((part * wanted), paint_alike(content, source, source) * wanted)
 
 
@@ -75,8 +81,8 @@ def test_the_picture_stays_where_nothing_is_wanted():
     source, result = to_tensor(texture(96, 128)), to_tensor(texture(96, 128, seed=1))
     content = to_tensor(texture(96, 128, seed=2))
     wanted = torch.zeros_like(source[:, :1])
-    assert torch.equal(analogy.paint_alike(content, source, result, wanted), result)
+    assert torch.equal(paint_alike(content, source, result, wanted), result)
     wanted[..., 100:] = 1
-    made = analogy.paint_alike(content, source, result, wanted)
+    made = paint_alike(content, source, result, wanted)
     assert torch.allclose(made[..., :80], result[..., :80], atol=1e-5)
     assert (made - result)[..., 100:].abs().mean() > 0.05
