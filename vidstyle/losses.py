@@ -9,32 +9,51 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 CHUNK = 4096  # pixels a partial sum: one long thin product would run on a single tile or core
 
 
 class _Gram(torch.autograd.Function):
-    """FᵀF / N of (B, N, C), in float32, its gradient in F's own layout and format.
+    """F·Fᵀ / N of (B, C, H, W), in float32, its gradient in F's own layout and format.
 
     Autograd's own would come transposed, and adding that to the convolutions' gradient costs
-    more on a CPU than the product itself.
+    more on a CPU than the product itself. One picture on a CPU goes through convolutions' kernels:
+    F·Fᵀ is what a 1×1 convolution's weights get, a fifteenth of a step cheaper than products.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, flat: Tensor) -> Tensor:
-        ctx.save_for_backward(flat)
+    def forward(ctx: FunctionCtx, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        c, h, w = features.shape[1:]
+        if _convolves(features) and features.dtype == torch.float32:
+            return conv2d_weight(features, (c, c, 1, 1), features).view(1, c, c) / (h * w)
+        flat = _flat(features)
         parts = flat.split(CHUNK, dim=1)
         gram = torch.bmm(parts[-1].transpose(1, 2), parts[-1]).float()
         if len(parts) > 1:
             whole = flat[:, : CHUNK * (len(parts) - 1)].unflatten(1, (-1, CHUNK))
             gram += (whole.transpose(2, 3) @ whole).sum(1, dtype=torch.float32)
-        return gram / flat.shape[1]
+        return gram / (h * w)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (flat,) = ctx.saved_tensors
-        symmetric = (gradients[0] + gradients[0].transpose(1, 2)) / flat.shape[1]
-        return torch.bmm(flat, symmetric.to(flat.dtype))
+        (features,) = ctx.saved_tensors
+        h, w = features.shape[2:]
+        symmetric = (gradients[0] + gradients[0].transpose(1, 2)) / (h * w)
+        symmetric = symmetric.to(features.dtype)
+        if _convolves(features):
+            return F.conv2d(features, symmetric[0, :, :, None, None])
+        return torch.bmm(_flat(features), symmetric).unflatten(1, (h, w)).permute(0, 3, 1, 2)
+
+
+def _convolves(features: Tensor) -> bool:
+    return features.device.type == "cpu" and len(features) == 1
+
+
+def _flat(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H · W, C): a view if channels_last."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -46,11 +65,8 @@ def gram_matrix(features: Tensor) -> Tensor:
     tests/bench/results/README.md).
     """
     with torch.autocast(features.device.type, enabled=False):
-        b, c, h, w = features.shape
         short = features.dtype == torch.bfloat16 and features.device.type == "cpu"
-        kept = features if short else features.float()
-        flat = kept.permute(0, 2, 3, 1).reshape(b, h * w, c)  # a view if channels_last
-        return torch.as_tensor(_Gram.apply(flat))
+        return torch.as_tensor(_Gram.apply(features if short else features.float()))
 
 
 def mean_grams(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
