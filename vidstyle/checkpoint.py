@@ -46,7 +46,7 @@ from vidstyle.disk import (
 from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 
-FORMAT: Final = 6  # of pieces; other numbers are other work
+FORMAT: Final = 7  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps

@@ -18,8 +18,10 @@ class _Gram(torch.autograd.Function):
     """F·Fᵀ / N of (B, C, H, W), in float32, its gradient in F's own layout and format.
 
     Autograd's own would come transposed, and adding that to the convolutions' gradient costs
-    more on a CPU than the product itself. One picture on a CPU goes through convolutions' kernels:
-    F·Fᵀ is what a 1×1 convolution's weights get, a fifteenth of a step cheaper than products.
+    more on a CPU than the product itself. One picture on a CPU goes through convolutions' kernels,
+    in bfloat16 on its way back only: F·Fᵀ is what a 1×1 convolution's weights get. On two threads a
+    fifteenth of a step cheaper than products, on one as dear ("Time of a step" in
+    tests/bench/results/README.md).
     """
 
     @staticmethod

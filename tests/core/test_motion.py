@@ -57,6 +57,7 @@ def test_the_latest_pairs_that_fit_are_remembered(room: int, calls: int) -> None
     back = [motion.between(a.copy(), b.copy()) for a, b in reversed(pairs)]
     assert estimate.calls == calls
     for one, other in zip(there, reversed(back), strict=True):
+        assert torch.equal(one.alike, other.alike)
         assert all(
             torch.equal(a, b)
             for ours, theirs in zip(one[:2], other[:2], strict=True)

@@ -25,7 +25,7 @@ def _load_lite(weights: Path | None, style_taps: Sequence[str], content_tap: str
     state = read_weights(weights) if weights else lite.shipped_weights()
     foreign = InputError(
         f"{weights or 'lite.safetensors'}: not weights of lite down to these layers, as it is "
-        "since 0.11; make some with python -m vidstyle.features.distill"
+        "since 0.12; make some with python -m vidstyle.features.distill"
     )
     names = lite.names_of(state)
     usual = lite.default_taps(names)

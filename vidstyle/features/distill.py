@@ -1,10 +1,11 @@
 """Teaches `lite` from a VGG: python -m vidstyle.features.distill --teacher vgg19.safetensors …
 
-Some convolutions are the teacher's own. Every other layer is taught alone: it gets the teacher's
-features before it and regresses the teacher's features after it, on photographs and on pictures
-that the student itself is stylising meanwhile, since that is where the optimiser goes. Not end to
-end: layers that make good each other's errors on the pictures at hand are honest nowhere else, and
-the optimiser finds that ("Networks" in tests/bench/results/README.md).
+The first convolution is the teacher's own, every other layer begins as a bottleneck near to the
+teacher's and is then taught alone: it gets the teacher's features before it and regresses those
+after it and what a style loss sends back, on photographs and on pictures that the student itself is
+stylising meanwhile, since that is where the optimiser goes. Not end to end: layers that make good
+each other's errors on the pictures at hand are honest nowhere else, and the optimiser finds that
+("Networks" in tests/bench/results/README.md).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,14 +26,17 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from vidstyle.errors import InputError, SettingsError, VidstyleError
-from vidstyle.features.lite import build_lite, default_taps, layers_in, relus_in
+from vidstyle.features.lite import Layer, build_lite, default_taps, layers_in, relus_in
 from vidstyle.features.taps import TapNet, steps_in_use
+from vidstyle.features.tucker import near_bottleneck
 from vidstyle.features.vgg import build_vgg, deepest_relu, step_names, which_vgg
 from vidstyle.losses import content_loss, gram_loss, gram_matrix
 from vidstyle.weights import read_weights
 
 CROP = 128  # pixels: relu3_4 sees 52, so most of a crop is free of the border
 PHOTO_SIDE = 1024  # photographs are kept at this long side
+SEEN = 32  # crops that sizes and first bottlenecks are made for
+PULL = 0.2  # of a gradient's relative squared error, beside features'
 POOL_SIZE, POOL_LIFE = 24, 100  # pictures under optimisation, and steps until one is replaced
 TURNED = 20  # steps until a picture is seen turned and in other colours
 HOLDS = (0.03, 0.5)  # content weights of the pool's: some go far from their photograph
@@ -144,10 +149,24 @@ class PicturePool:
         self.image[indices] = (self.image[indices] - 0.03 * mean / (spread + 1e-12)).clamp(0, 1)
 
 
+class Fed(NamedTuple):
+    """A layer of the teacher at work: from the features of the layer before, (B, C, H, W)."""
+
+    before: Tensor
+    made: Tensor
+
+    def back(self, pull: Tensor, *, learning: bool = False) -> Tensor:
+        """∂/∂made → ∂/∂before; differentiable by the layer's weights where they are `learning`."""
+        deeper = learning or pull.requires_grad
+        return torch.autograd.grad(
+            self.made, self.before, pull.to(self.made.dtype), retain_graph=True, create_graph=deeper
+        )[0]
+
+
 class Distillation:
     """Teacher, student and the sizes that bring every layer's features to unit root mean square.
 
-    The student has every layer that the teacher has too.
+    The student has every layer that the teacher has too; a pool counts to the layer behind it.
     """
 
     def __init__(self, teacher: TapNet, photographs: Photographs, start: Path | None) -> None:
@@ -156,7 +175,12 @@ class Distillation:
         self.taps = relus_in(names)
         student = build_lite(names, *default_taps(names))
         self.student = student.to(memory_format=torch.channels_last)
-        self.rms = self._go_on(start) if start else self._measure_rms()
+        if start:
+            self.rms = self._go_on(start)
+        else:
+            features = self._features()
+            self.rms = {tap: float(features[tap].square().mean().sqrt()) for tap in self.taps}
+            self._come_near(features)
         self._adopt_own()
 
     def _go_on(self, start: Path) -> dict[str, float]:
@@ -170,39 +194,105 @@ class Distillation:
             raise InputError(f"--start {start}: not a student of this teacher's layers") from error
 
     @torch.no_grad()
-    def _measure_rms(self) -> dict[str, float]:
-        features = self.teacher(self.photographs.crops(32), self.taps)
-        return {tap: float(f.square().mean().sqrt()) for tap, f in features.items()}
+    def _features(self) -> dict[str, Tensor]:
+        """All of the teacher's, of photographs."""
+        return self.teacher(self.photographs.crops(SEEN), self.teacher.steps)
+
+    @torch.no_grad()
+    def _come_near(self, features: dict[str, Tensor]) -> None:
+        """Every layer that learns begins as a bottleneck near to the teacher's."""
+        steps = list(self.teacher.steps)
+        for layer, unit, size in self._units():
+            if layer.learns:
+                name = _convolution(layer.name)
+                weight, bias = self.teacher.steps[name].parameters()
+                near = near_bottleneck(
+                    weight * unit / size,
+                    bias / size,
+                    features[steps[steps.index(name) - 1]] / unit,
+                    features[name] / size,
+                    layer.narrow_in,
+                    layer.narrow_out,
+                )
+                mine = self.student.steps[layer.name].parameters()
+                for value, start in zip(mine, near, strict=True):
+                    value.copy_(start)
 
     @torch.no_grad()
     def _adopt_own(self) -> None:
         """The teacher's own convolutions, in the student's units; they learn no more."""
-        before = 1.0
-        for layer in layers_in(self.taps):
-            size = self.rms[layer.name]
+        for layer, unit, size in self._units():
             if not layer.learns:
                 own = self.student.steps[layer.name].parameters()
-                theirs = self.teacher.steps[layer.name.replace("relu", "conv")].parameters()
-                for mine, value, unit in zip(own, theirs, (before, 1.0), strict=True):
-                    mine.copy_(value * unit / size).requires_grad_(False)
-            before = size
+                theirs = self.teacher.steps[_convolution(layer.name)].parameters()
+                for mine, value, scale in zip(own, theirs, (unit, 1.0), strict=True):
+                    mine.copy_(value * scale / size).requires_grad_(False)
 
-    @torch.no_grad()
-    def teach(self, images: Tensor) -> dict[str, Tensor]:
-        images = images.contiguous(memory_format=torch.channels_last)
-        return {tap: f / self.rms[tap] for tap, f in self.teacher(images, self.taps).items()}
+    def _units(self) -> Iterator[tuple[Layer, float, float]]:
+        """Each layer, the size of what the student's is fed and of what it makes."""
+        before = 1.0
+        for layer in layers_in(self.taps):
+            yield layer, before, self.rms[layer.name]
+            before = self.rms[layer.name]
+
+    def _walk(self, images: Tensor) -> list[Fed]:
+        """The teacher's layers, each on its own: no gradient passes from one to the next."""
+        walk, steps = [], iter(self.teacher.steps.items())
+        x = self.teacher.normalised(images.contiguous(memory_format=torch.channels_last))
+        for layer, unit, size in self._units():
+            before = x.detach().requires_grad_()
+            x = before * unit
+            for name, step in steps:
+                x = step(x)
+                if name == layer.name:
+                    break
+            x = x / size
+            walk.append(Fed(before, x))
+        return walk
+
+    def _pulls(self, walk: list[Fed]) -> list[Tensor]:
+        """∂/∂features of every layer, of a picture's style loss with the next one's style."""
+        pulls: list[Tensor] = []
+        for name, fed in zip(reversed(self.taps), reversed(walk), strict=True):
+            pull = walk[-len(pulls)].back(pulls[-1]) if pulls else torch.zeros_like(fed.made)
+            if name in self.student.style_taps:
+                features = fed.made.detach().requires_grad_()
+                gram = gram_matrix(features)
+                style = gram_loss(gram, gram.detach().roll(-1, 0))
+                pull = pull + torch.autograd.grad(style, features)[0]
+            pulls.append(pull.detach())
+        return pulls[::-1]
 
     def loss(self, images: Tensor) -> Tensor:
-        """Every layer's squared error, relative to its features', a picture's mean."""
-        truth = self.teach(images)
-        x = self.student.normalised(images)
-        loss = torch.zeros(())
-        for name, step in self.student.steps.items():
-            x = step(x)
-            if name in truth:
-                loss = loss + content_loss(x, truth[name]) / len(images)
-                x = truth[name]
-        return loss
+        """Every layer's squared errors, of features and of gradients, relative to both's size.
+
+        Of gradients since it is them that an optimiser follows (Czarnecki et al. 2017, Sobolev
+        training): of the style loss, sent back through the layer and the teacher's before it.
+        """
+        walk, loss = self._walk(images), torch.zeros(())
+        pulls = self._pulls(walk)
+        for number, (layer, fed) in enumerate(zip(layers_in(self.taps), walk, strict=True)):
+            if not layer.learns:
+                continue
+            before = fed.before.detach().requires_grad_()
+            own = Fed(before, self._student(layer.name, before))
+            mine, theirs = own.back(pulls[number], learning=True), fed.back(pulls[number])
+            mine, theirs = (walk[number - 1].back(pull) for pull in (mine, theirs))
+            loss = loss + content_loss(own.made, fed.made.detach())
+            loss = loss + PULL * content_loss(mine, theirs)
+        return loss / len(images)
+
+    def _student(self, name: str, x: Tensor) -> Tensor:
+        """Its layer, and the pool that stands before."""
+        steps = list(self.student.steps)
+        before = steps[steps.index(name) - 1]
+        if before.startswith("pool"):
+            x = self.student.steps[before](x)
+        return self.student.steps[name](x)
+
+
+def _convolution(relu: str) -> str:
+    return relu.replace("relu", "conv")
 
 
 def style_gradient(student: TapNet, pool: PicturePool, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,15 +311,17 @@ def style_gradient(student: TapNet, pool: PicturePool, indices: Tensor) -> tuple
     return image.detach(), torch.autograd.grad(loss, image)[0]
 
 
-def lesson(work: Distillation, count: int) -> Callable[[], Tensor]:
+def lesson(work: Distillation, count: int, bfloat16: bool) -> Callable[[], Tensor]:
     """A step's loss, on so many photographs and as many of the pool's pictures, which go on."""
     pool = PicturePool(work.photographs)
 
     def loss() -> Tensor:
         photos, indices = work.photographs.crops(count), pool.pick(count)
-        images, gradient = style_gradient(work.student, pool, indices)
-        pool.advance(indices, gradient)
-        return work.loss(torch.cat([photos, images]))
+        # Anew in every step: within, weights are converted once and for all.
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            images, gradient = style_gradient(work.student, pool, indices)
+            pool.advance(indices, gradient)
+            return work.loss(torch.cat([photos, images]))
 
     return loss
 
@@ -291,7 +383,8 @@ def distill(arguments: argparse.Namespace) -> None:
     teacher = teacher.to(memory_format=torch.channels_last)
     work = Distillation(teacher, photographs, arguments.start)
     steps, average = arguments.steps, 0.0
-    teaching = run(work.student, lesson(work, arguments.crops), steps, arguments.rate)
+    loss_of = lesson(work, arguments.crops, arguments.bfloat16)
+    teaching = run(work.student, loss_of, steps, arguments.rate)
     for step, loss, mean in teaching:
         average = loss if step == 0 else 0.98 * average + 0.02 * loss
         if step % 50 == 49 or step == steps - 1:
@@ -310,11 +403,14 @@ def main() -> None:
     )
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
     parser.add_argument("--out", type=Path, required=True, help="FILE.safetensors to write")
-    parser.add_argument("--start", type=Path, help="weights to start from instead of random ones")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate; 7e-4 to go on")
+    parser.add_argument("--start", type=Path, help="weights to go on from")
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate")
     parser.add_argument(
         "--crops", type=int, default=2, help="photographs a step, and as many of its own pictures"
+    )
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="twice as fast on a CPU that multiplies in it"
     )
     parser.add_argument("--seed", type=int, default=0)
     try:

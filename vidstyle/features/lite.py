@@ -1,9 +1,9 @@
-"""`lite`: VGG-19's first three blocks with most 3×3 convolutions made bottlenecks.
+"""`lite`: VGG-19's first three blocks with their 3×3 convolutions made bottlenecks.
 
 VGG's widths and ReLUs are kept, so that its features (divided by each layer's root mean square)
-can be regressed one to one; the cost falls from 223 k to 60 k multiply-adds a pixel. The first
-convolutions of blocks 1 and 2 are VGG's own: what is missed there is missed by all layers behind,
-and the optimiser goes where it is not seen. `distill` teaches it, and deeper ones; MODEL_CARD.md
+can be regressed one to one; the cost falls from 223 k to 43 k multiply-adds a pixel. The first
+convolution is VGG's own: what is missed there is missed by all layers behind. The others begin as
+bottlenecks near to VGG's (`tucker`); `distill` teaches them, and deeper ones; MODEL_CARD.md
 says on what and how well.
 """
 
@@ -22,8 +22,8 @@ from vidstyle.features.taps import TapNet
 class Layer(NamedTuple):
     """A step and its channels: of its ends, and into and out of its spatial convolution.
 
-    One that is narrow inside learns. The others are VGG's own convolutions, and its pools, which
-    halve both sides.
+    One that is narrow inside learns. The others are VGG's own first convolution, and its pools,
+    which halve both sides.
     """
 
     name: str
@@ -45,19 +45,20 @@ class Layer(NamedTuple):
 # from "Networks" in tests/bench/results/README.md, those of deeper layers follow them, untried.
 LAYERS: Final = (
     Layer("relu1_1", 3, 64),
-    Layer("relu1_2", 64, 64, 16, 16),
+    Layer("relu1_2", 64, 64, 16, 24),
     Layer("pool1", 64, 64),
-    Layer("relu2_1", 64, 128),
-    Layer("relu2_2", 128, 128, 64, 64),
+    Layer("relu2_1", 64, 128, 32, 48),
+    Layer("relu2_2", 128, 128, 48, 64),
     Layer("pool2", 128, 128),
     Layer("relu3_1", 128, 256, 64, 96),
-    Layer("relu3_2", 256, 256, 96, 96),
-    *(Layer(f"relu3_{n}", 256, 256, 64, 64) for n in (3, 4)),
+    Layer("relu3_2", 256, 256, 80, 96),
+    Layer("relu3_3", 256, 256, 48, 64),
+    Layer("relu3_4", 256, 256, 48, 64),
     Layer("pool3", 256, 256),
     Layer("relu4_1", 256, 512, 128, 192),
-    *(Layer(f"relu4_{n}", 512, 512, 128, 128) for n in (2, 3, 4)),
+    *(Layer(f"relu4_{n}", 512, 512, 128, 192) for n in (2, 3, 4)),
     Layer("pool4", 512, 512),
-    *(Layer(f"relu5_{n}", 512, 512, 128, 128) for n in (1, 2, 3, 4)),
+    *(Layer(f"relu5_{n}", 512, 512, 128, 192) for n in (1, 2, 3, 4)),
 )
 
 

@@ -54,6 +54,9 @@ def _corners(wanted: Tensor, size: int) -> Tensor:
 def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Tensor:
     """(2, rows, columns): of these corners."""
     rows, columns = corners.shape
+    offsets = torch.zeros(2, rows, columns, dtype=torch.long, device=content.device)
+    if not corners.any():
+        return offsets
     sought = _windows(_samples(content, size), SAMPLES)[:rows, :columns]
     offered = _windows(_samples(source, size), OFFER)
     colours = sought.shape[-1]
@@ -64,7 +67,6 @@ def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Ten
     squared = torch.cat([candidates, candidates.square().sum(0, keepdim=True)])
     ours = torch.cat([-2 * patches, torch.ones_like(patches[:1])]).T.contiguous()
     best = [(part @ squared).argmin(1) for part in ours.split(AT_ONCE)]
-    offsets = torch.zeros(2, rows, columns, dtype=torch.long, device=content.device)
     found = (candidates[:2, torch.cat(best)] - patches[:2]) / toll
     offsets[:, corners] = found.round().long()
     return offsets
