@@ -601,10 +601,12 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
     """The same; what the first pass will ask about motion has then been found.
 
     But for what is finished, for what repeats the frame before (a long hold's few pairs are found
-    late), and for a network's flow, which would take turns with the optimiser.
+    late), and for a network's flow, which would take turns with the optimiser. For several passes a
+    repeat is given as the very picture that it repeats: one that comes back over them would ask
+    for its motion otherwise.
     """
-    motion = ready.styler.motion
-    if motion is None or ready.look.flow not in BESIDE or not ready.look.strength:
+    motion, look = ready.styler.motion, ready.look
+    if motion is None or look.flow not in BESIDE or not look.strength:
         yield from frames
         return
     current, finished_to, before, usual = -1, 0, np.empty(0), 0.0
@@ -617,7 +619,7 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
             if frame.index >= finished_to:
                 motion.between(before, image)
             before, usual = image, change(before, image)
-        yield shot, frame
+        yield shot, replace(frame, image=before) if look.rounds > 1 else frame
 
 
 def _pass_frames(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import Frame
 from vidstyle.optimize import Step
 from vidstyle.passes import stylize_in_passes
+from vidstyle.render import _with_motion
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import OptimizingStyler
 
@@ -83,3 +86,38 @@ def test_doubled_frames_are_painted_as_one_and_cost_nothing(tmp_path: Path, pass
     doubled, again = render([view(x) for x in (0, 3, 3, 6, 9, 9)])
     assert np.array_equal(doubled, [plain[place] for place in (0, 1, 1, 2, 3, 3)])
     assert again == steps
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
+    tmp_path: Path, passes: int
+) -> None:
+    """Frames doubled but for a codec's noise: there and back, each motion is found once."""
+    asked = 0
+    search = load_flow("dis")
+
+    def estimate(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += 1
+        return search(one, other)
+
+    look = StyleSettings(steps=1, first_steps=2, passes=passes)
+    styler = OptimizingStyler(toy_net(), [stripes()], cpu(), look, estimate)
+    ready: Any = SimpleNamespace(styler=styler, look=look, finished=lambda index: 0)
+    noise = np.random.default_rng(0).normal(0, 0.3 / 255, (7, *view(0).shape)).astype(np.float32)
+    film = [view(x) + grain for x, grain in zip((0, 3, 3, 6, 6, 9, 9), noise, strict=True)]
+    frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
+    with_motion = _with_motion(frames, ready)
+    results = list(stylize_in_passes(with_motion, styler, passes, False, tmp_path))
+    assert asked == 2 * 3
+    assert all(np.array_equal(results[i], results[i + 1]) for i in (1, 3, 5))
+
+
+def test_in_one_pass_a_repeat_is_judged_by_its_own_picture() -> None:
+    look = StyleSettings(passes=1)
+    styler = SimpleNamespace(motion=SimpleNamespace(between=lambda one, other: None))
+    ready: Any = SimpleNamespace(styler=styler, look=look, finished=lambda index: 0)
+    film = [view(0), view(3), view(3) + 0.001]
+    frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
+    given = [frame.image for _, frame in _with_motion(frames, ready)]
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(given, film, strict=True))
