@@ -96,7 +96,8 @@ def classroom(lesson, monkeypatch):
     return distill.Distillation(teacher, photographs, None), distill.PicturePool(photographs)
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+# Slow where a processor does not multiply in bfloat16.
+@pytest.mark.parametrize("bfloat16", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_teaching_brings_the_student_closer(classroom, bfloat16):
     work, pool = classroom
     pictures = pool.image[:2].clone()
