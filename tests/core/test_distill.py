@@ -148,7 +148,8 @@ def test_a_layer_that_sends_back_something_else_is_taught_too(classroom):
 def test_what_is_sent_back_is_the_style_losss_own_gradient(classroom):
     """With the next picture's style, the last one's with the first's."""
     work, pool = classroom
-    pulls = dict(zip(work.taps, work._pulls(work._walk(pool.image[:3])), strict=True))
+    pairs = work._pulls(work._walk(pool.image[:3]))
+    pulls = {tap: pull for tap, (pull, _) in zip(work.taps, pairs, strict=True)}
     features = work.teacher(pool.image[:3].requires_grad_(), work.taps)
     loss = torch.zeros(())
     for tap in work.student.style_taps:
@@ -159,7 +160,7 @@ def test_what_is_sent_back_is_the_style_losss_own_gradient(classroom):
         assert (pulls[tap] - wanted).norm() < 1e-3 * wanted.norm()
 
 
-def test_a_lesson_begins_with_the_nearest_bottlenecks(classroom):
+def test_a_lesson_begins_with_near_bottlenecks(classroom):
     """Of random kernels, the worst there are: far better than random layers, of error 1."""
     work, pool = classroom
     begun = work.loss(pool.image[:2]).item()

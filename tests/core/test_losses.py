@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.core.toys import numbers
 from vidstyle.flow.warp import warp
 from vidstyle.losses import (
     content_loss,
@@ -12,10 +13,6 @@ from vidstyle.losses import (
     temporal_loss,
     tv_loss,
 )
-
-
-def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_gram_matrix_of_a_constant():
@@ -46,9 +43,8 @@ def test_gram_matrix_gradient_keeps_the_layout():
 
 
 def test_gram_matrix_stays_finite_where_half_precision_would_overflow():
-    features = torch.full(
-        (1, 16, 300, 300), 300.0, dtype=torch.float16
-    )  # 300² > 65504; few channels round more
+    # 300² > 65504; few channels round more.
+    features = torch.full((1, 16, 300, 300), 300.0, dtype=torch.float16)
     assert torch.allclose(gram_matrix(features), torch.full((1, 16, 16), 90000.0))
 
 

@@ -4,11 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.core.toys import numbers
 from vidstyle.features.tucker import Bottleneck, near_bottleneck
-
-
-def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def run(part: Bottleneck, x: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,10 @@ def cpu() -> Compute:
     return Compute(torch.device("cpu"), "fp32")
 
 
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
 def stripes(height: int = 48, width: int = 64) -> np.ndarray:
     """A painting of diagonal stripes, orange on blue."""
     y, x = np.mgrid[:height, :width]

@@ -150,7 +150,7 @@ class PicturePool:
 
 
 class Fed(NamedTuple):
-    """A layer of the teacher at work: from the features of the layer before, (B, C, H, W)."""
+    """A layer at work: from the features of the layer before, (B, C, H, W)."""
 
     before: Tensor
     made: Tensor
@@ -250,17 +250,19 @@ class Distillation:
             walk.append(Fed(before, x))
         return walk
 
-    def _pulls(self, walk: list[Fed]) -> list[Tensor]:
-        """∂/∂features of every layer, of a picture's style loss with the next one's style."""
-        pulls: list[Tensor] = []
+    def _pulls(self, walk: list[Fed]) -> list[tuple[Tensor, Tensor]]:
+        """∂/∂made and ∂/∂before of every layer, of a picture's style loss with the next one's."""
+        pulls: list[tuple[Tensor, Tensor]] = []
+        pull = torch.zeros_like(walk[-1].made)
         for name, fed in zip(reversed(self.taps), reversed(walk), strict=True):
-            pull = walk[-len(pulls)].back(pulls[-1]) if pulls else torch.zeros_like(fed.made)
             if name in self.student.style_taps:
                 features = fed.made.detach().requires_grad_()
                 gram = gram_matrix(features)
                 style = gram_loss(gram, gram.detach().roll(-1, 0))
                 pull = pull + torch.autograd.grad(style, features)[0]
-            pulls.append(pull.detach())
+            back = fed.back(pull)
+            pulls.append((pull, back))
+            pull = back
         return pulls[::-1]
 
     def loss(self, images: Tensor) -> Tensor:
@@ -271,15 +273,17 @@ class Distillation:
         """
         walk, loss = self._walk(images), torch.zeros(())
         pulls = self._pulls(walk)
-        for number, (layer, fed) in enumerate(zip(layers_in(self.taps), walk, strict=True)):
+        for number, layer in enumerate(layers_in(self.taps)):
             if not layer.learns:
                 continue
-            before = fed.before.detach().requires_grad_()
-            own = Fed(before, self._student(layer.name, before))
-            mine, theirs = own.back(pulls[number], learning=True), fed.back(pulls[number])
-            mine, theirs = (walk[number - 1].back(pull) for pull in (mine, theirs))
-            loss = loss + content_loss(own.made, fed.made.detach())
-            loss = loss + PULL * content_loss(mine, theirs)
+            before, truth = (
+                walk[number].before.detach().requires_grad_(),
+                walk[number].made.detach(),
+            )
+            own, (pull, theirs) = Fed(before, self._student(layer.name, before)), pulls[number]
+            mine = own.back(pull, learning=True)
+            mine, theirs = (walk[number - 1].back(gradient) for gradient in (mine, theirs))
+            loss = loss + content_loss(own.made, truth) + PULL * content_loss(mine, theirs)
         return loss / len(images)
 
     def _student(self, name: str, x: Tensor) -> Tensor:
@@ -327,7 +331,7 @@ def lesson(work: Distillation, count: int, bfloat16: bool) -> Callable[[], Tenso
 
 
 def running_mean(mean: Tensor, value: Tensor, seen: Tensor | int) -> Tensor:
-    """Over a tenth of the steps so far, then over the last few hundred: the first were random."""
+    """Over a tenth of the steps so far, then over the last few hundred: the first were far off."""
     return torch.lerp(mean, value, max(1 - MEMORY, 10 / (10 + float(seen))))
 
 

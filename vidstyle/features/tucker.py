@@ -41,8 +41,14 @@ def near_bottleneck(
     axes = axes[:narrow_in]  # (narrow_in, I)
     core = torch.einsum("nklj,mj->nmkl", whitened, axes)
     inner = kept.T @ bias.double()
-    parts = (axes @ inverse)[..., None, None], core, inner, kept[..., None, None]
-    return Bottleneck(*(part.to(weight) for part in (*parts, bias.double() - kept @ inner)))
+    found = Bottleneck(
+        reduce=(axes @ inverse)[..., None, None],
+        weight=core,
+        bias=inner,
+        expand=kept[..., None, None],
+        shift=bias.double() - kept @ inner,
+    )
+    return Bottleneck(*(part.to(weight) for part in found))
 
 
 def _covariance(features: Tensor) -> Tensor:
