@@ -48,9 +48,17 @@ class Compute:
             return CPU_ROOM
         return torch.cuda.get_device_properties(self.device).total_memory // 2
 
+    @property
+    def records(self) -> bool:
+        """Whether steps can be CUDA graphs: a scaler that is at work waits for the device."""
+        return self.device.type == "cuda" and self.precision != "fp16"
+
     def autocast(self) -> AbstractContextManager[None]:
         dtype = DTYPES[self.precision]
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        # Uncached: a CUDA graph would hold what others have converted, and nothing is used twice.
+        return torch.autocast(
+            self.device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False
+        )
 
     def scaler(self) -> torch.amp.GradScaler:
         """Loss scaling for fp16; passes everything through in the other precisions."""
@@ -160,8 +168,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 def keep_freed_memory() -> None:
     """Has glibc reuse freed blocks instead of returning them to the kernel after every step.
 
-    Feature maps are large blocks: fetched anew they cost 27,000 page faults a step at 320×240,
-    a third of its time. Other C libraries have no such switch and are left alone.
+    Feature maps are large blocks: fetched anew they cost 27,000 page faults a step at 320×240, a
+    third of its time; so are pictures, which beside a GPU took several times as long. Other C
+    libraries have no such switch and are left alone.
     """
     if sys.platform != "linux":
         return

@@ -32,10 +32,11 @@ class _Gram(torch.autograd.Function):
             return conv2d_weight(features, (c, c, 1, 1), features).view(1, c, c) / (h * w)
         flat = _flat(features)
         parts = flat.split(CHUNK, dim=1)
-        gram = torch.bmm(parts[-1].transpose(1, 2), parts[-1]).float()
+        gram = _product(parts[-1]).float()
         if len(parts) > 1:
-            whole = flat[:, : CHUNK * (len(parts) - 1)].unflatten(1, (-1, CHUNK))
-            gram += (whole.transpose(2, 3) @ whole).sum(1, dtype=torch.float32)
+            whole = flat[:, : CHUNK * (len(parts) - 1)].unflatten(1, (-1, CHUNK)).flatten(0, 1)
+            sums = _product(whole).unflatten(0, (len(features), -1))
+            gram = gram + sums.sum(1, dtype=torch.float32)
         return gram / (h * w)
 
     @staticmethod
@@ -47,6 +48,13 @@ class _Gram(torch.autograd.Function):
         if _convolves(features):
             return F.conv2d(features, symmetric[0, :, :, None, None])
         return torch.bmm(_flat(features), symmetric).unflatten(1, (h, w)).permute(0, 3, 1, 2)
+
+
+def _product(flat: Tensor) -> Tensor:
+    """(B, N, C) → (B, C, C), Fᵀ·F of each; a GPU's is summed, and given, in float32."""
+    if flat.device.type == "cuda" and flat.dtype != torch.float32:
+        return torch.bmm(flat.transpose(1, 2), flat, out_dtype=torch.float32)
+    return torch.bmm(flat.transpose(1, 2), flat)
 
 
 def _convolves(features: Tensor) -> bool:
@@ -61,13 +69,13 @@ def _flat(features: Tensor) -> Tensor:
 def gram_matrix(features: Tensor) -> Tensor:
     """(B, C, H, W) → (B, C, C) float32, F·Fᵀ / (H·W) (Gatys, Ecker, Bethge 2016, eq. 3).
 
-    In float32 whatever the input is: half-precision sums over a million pixels overflow. A CPU's
-    bfloat16 does not: there each chunk's product is rounded to it once, which changes the gradient
-    by 0.5 %, features in bfloat16 by 5 %, and spares a fifth of a step ("Time of a step" in
-    tests/bench/results/README.md).
+    In float32 whatever the input is: half-precision sums over a million pixels overflow. bfloat16
+    does not: a CPU rounds each chunk's product to it once, a GPU only what goes back, which changes
+    the gradient by 0.5 %, features in bfloat16 by 5 %, and spares a CPU a fifth of a step ("Time of
+    a step" in tests/bench/results/README.md).
     """
     with torch.autocast(features.device.type, enabled=False):
-        short = features.dtype == torch.bfloat16 and features.device.type == "cpu"
+        short = features.dtype == torch.bfloat16
         return torch.as_tensor(_Gram.apply(features if short else features.float()))
 
 

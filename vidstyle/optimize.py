@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from vidstyle.device import Compute
-from vidstyle.features.strips import Strip, strips
+from vidstyle.features.strips import Strip, step_bytes, strips
 from vidstyle.features.taps import TapNet
 from vidstyle.images import resize
 from vidstyle.losses import (
@@ -22,12 +23,15 @@ from vidstyle.losses import (
     temporal_loss,
     tv_loss,
 )
+from vidstyle.replay import Call, Replay, Replays, Tensors
 from vidstyle.settings import StyleSettings
 
 BETAS = (0.9, 0.99)
 MEMORY = 8  # pairs of L-BFGS: more than a frame has steps, unless many are asked for
 FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels, while it knows no curvature yet
 FARTHEST = 0.02  # of any other of its moves, root mean square
+RECORDED = 4  # of the room for a step's maps, one part in so many: a recording has its own
+_TENSORS = ("content", "carried", "trust", "flow")  # of a goal, besides its Gram matrices
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,21 @@ class Goal:
     def seen(self, image: Tensor) -> Tensor:
         """(1, 3, h, w), as it is looked at."""
         return resize(image, self.size) if self.size else image
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them, by names."""
+        own = {name: getattr(self, name) for name in _TENSORS}
+        return {**self.grams, **{name: one for name, one in own.items() if one is not None}}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Goal:
+        """The same of others."""
+        own: dict[str, Any] = {name: tensors.get(name) for name in _TENSORS}
+        return replace(self, grams={tap: tensors[tap] for tap in self.grams}, **own)
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What else it is made of."""
+        return self.hold, self.calm, self.shimmer, self.size
 
 
 class Method(Protocol):
@@ -213,6 +232,7 @@ class Optimizer:
     def __init__(self, net: TapNet, compute: Compute, settings: StyleSettings) -> None:
         self.net, self.compute, self.settings = net, compute, settings
         self.scaler = compute.scaler()
+        self.replays = Replays()
 
     def strips(self, size: Sequence[int]) -> list[Strip]:
         """Of a picture of (h, w)."""
@@ -228,9 +248,17 @@ class Optimizer:
 
     @torch.no_grad()
     def content(self, image: Tensor) -> Tensor:
-        tap = self.net.content_tap
-        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(image.shape[2:])]
+        tap, size = self.net.content_tap, image.shape[2:]
+        if replay := self._replay("content", size, {"image": image}, self._content):
+            return replay({"image": image})[0].clone()  # as the next frame overwrites it
+        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(size)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    @torch.no_grad()
+    def _content(self, given: Tensors) -> list[Tensor]:
+        image, tap = given["image"], self.net.content_tap
+        (whole,) = self.strips(image.shape[2:])
+        return [self.features(whole, image, [tap])[tap]]
 
     @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
@@ -289,14 +317,54 @@ class Optimizer:
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
         way, parts = method(image), self.strips(goal.size or image.shape[2:])
+        backward = self._replayed(image, goal) or partial(self.backward, image, goal, parts)
         for step in range(made, steps):  # a step that the scaler passes over counts as well
             image.grad = None
-            loss = self.backward(image, goal, parts)
+            loss = backward()
             self.scaler.step(cast(torch.optim.Optimizer, way))
             self.scaler.update()
             on_step(step, loss)
             keep(step + 1, way)
         return image.detach()
+
+    def _replay(
+        self, settings: Hashable, size: Sequence[int], inputs: Tensors, call: Call
+    ) -> Replay | None:
+        """`call`, recorded, where that can be and pays: on a GPU, for maps that are small.
+
+        A step of larger ones takes longer than to launch it, and a recording as much memory again.
+        """
+        needed = step_bytes(self.net, *size)
+        if not self.compute.records or needed > self.compute.room / RECORDED:
+            return None
+        return self.replays.find(settings, call, inputs)
+
+    def _replayed(self, image: Tensor, goal: Goal) -> Callable[[], Tensor] | None:
+        """As `backward`, where there is a recording of it."""
+        inputs = {"image": image, **goal.tensors()}
+        size = goal.size or image.shape[2:]
+        replay = self._replay(
+            goal.settings,
+            size,
+            inputs,
+            lambda given: self._gradient(given["image"], goal.with_tensors(given)),
+        )
+        if replay is None:
+            return None
+
+        def backward() -> Tensor:
+            loss, image.grad = replay(inputs)
+            return loss.clone()  # as the next step overwrites it
+
+        return backward
+
+    def _gradient(self, image: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+        """The loss, and ∂loss/∂image."""
+        image = image.detach().requires_grad_()
+        loss = self.loss(image, goal)
+        gradient = torch.autograd.grad(loss, image)[0]
+        # In the picture's layout of memory, as `backward` leaves it: sums are rounded otherwise.
+        return loss.detach(), torch.empty_like(image).copy_(gradient)
 
     def backward(self, image: Tensor, goal: Goal, parts: Sequence[Strip]) -> Tensor:
         """Adds the gradient to `image.grad`, times the scaler's scale; gives the loss."""

@@ -42,7 +42,7 @@ class Strip(NamedTuple):
 
 def strips(net: TapNet, height: int, width: int, room: int) -> list[Strip]:
     """As few and as equal ones as fit into `room` bytes; a single one where all does."""
-    most = int(room / (OVERHEAD * values_per_pixel(net) * width))
+    most = int(room / step_bytes(net, 1, width))
     if height <= most:
         return [Strip(0, 0, height, height)]
     grid, reach = net.coarsest, _round_up(net.reach, net.coarsest)
@@ -50,6 +50,11 @@ def strips(net: TapNet, height: int, width: int, room: int) -> list[Strip]:
     rows = _round_up(math.ceil(height / count), grid)
     edges = [(first, min(first + rows, height)) for first in range(0, height, rows)]
     return [Strip(max(0, a - reach), a, b, min(b + reach, height)) for a, b in edges]
+
+
+def step_bytes(net: TapNet, height: int, width: int) -> float:
+    """What the maps of one step take."""
+    return OVERHEAD * values_per_pixel(net) * height * width
 
 
 def values_per_pixel(net: TapNet) -> float:

@@ -1,0 +1,106 @@
+"""A function of tensors, recorded as a CUDA graph and played again: one launch for hundreds.
+
+What a small network's step costs a large GPU is the launching, and Python's way to each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3  # calls before one is recorded, in which libraries choose kernels and get room for them
+CLOSE = 1e-2  # of the largest value: what a recording may differ, its sums being in another order
+
+Tensors = Mapping[str, Tensor]
+Call = Callable[[Tensors], Sequence[Tensor]]
+
+
+class Room(NamedTuple):
+    """What recordings share: their memory, and the stream they are made on."""
+
+    pool: Any
+    stream: torch.cuda.Stream
+
+    @classmethod
+    def on(cls, device: torch.device) -> Room:
+        with torch.cuda.device(device):
+            return cls(torch.cuda.graph_pool_handle(), torch.cuda.Stream())
+
+
+class Replay:
+    """`call` of tensors shaped as `inputs`, all on one CUDA device, recorded.
+
+    Nothing in it may wait for the device. Raises `RuntimeError` where that cannot be recorded, or
+    where what is played differs from what was called.
+    """
+
+    def __init__(self, call: Call, inputs: Tensors, room: Room) -> None:
+        self._inputs = {name: tensor.detach().clone() for name, tensor in inputs.items()}
+        self._graph = torch.cuda.CUDAGraph()
+        pool, stream = room
+        with torch.cuda.device(stream.device):
+            usual = torch.cuda.current_stream()
+            try:
+                expected = self._warmed_up(call, usual, stream)
+                # Others may use the device meanwhile: to look for motion, and to judge.
+                mode = "thread_local"
+                with torch.cuda.graph(self._graph, pool, stream, capture_error_mode=mode):
+                    self._outputs = list(call(self._inputs))
+            finally:
+                torch.cuda.set_stream(usual)  # which a recording that fails does not
+        for made, once in zip(self(inputs), expected, strict=True):
+            # Not `>`: nothing that is no number is close.
+            if not float((made - once).abs().max()) <= CLOSE * float(once.abs().max()):
+                raise RuntimeError("what was recorded gives another result than what was called")
+
+    def _warmed_up(
+        self, call: Call, usual: torch.cuda.Stream, stream: torch.cuda.Stream
+    ) -> list[Tensor]:
+        """What is called on the stream that will be recorded."""
+        stream.wait_stream(usual)
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                outputs = list(call(self._inputs))
+        usual.wait_stream(stream)
+        return outputs
+
+    def __call__(self, inputs: Tensors) -> list[Tensor]:
+        """`call(inputs)`; the same tensors every time, which the next call overwrites."""
+        for name, own in self._inputs.items():
+            own.copy_(inputs[name].detach())
+        self._graph.replay()
+        return self._outputs
+
+
+class Replays:
+    """Recordings of one call under different settings, in memory that they share.
+
+    They are played one at a time. A call is recorded when it is asked for the second time: before
+    that it may not come again. Where one cannot be, no more are, and `warnings` says so.
+    """
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self._asked = set[Hashable]()
+        self._made: dict[Hashable, Replay] = {}
+        self._room: Room | None = None
+
+    def find(self, settings: Hashable, call: Call, inputs: Tensors) -> Replay | None:
+        """None where there is none yet, or cannot be."""
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in inputs.items())
+        key = (settings, shapes)
+        if self.warnings or key not in self._asked:
+            self._asked.add(key)
+            return None
+        if key not in self._made:
+            try:
+                self._room = self._room or Room.on(next(iter(inputs.values())).device)
+                self._made[key] = Replay(call, inputs, self._room)
+            except RuntimeError as error:
+                reason = str(error).splitlines()[0]
+                self.warnings.append(f"without CUDA graphs, which is slower: {reason}")
+                return None
+        return self._made[key]
