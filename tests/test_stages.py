@@ -11,11 +11,11 @@ import pytest
 
 from tests.conftest import TINY, Vidstyle
 from tests.video.made_clips import make_film
-from vidstyle import render
 from vidstyle.errors import DecodeError, EncodeError
 from vidstyle.flow.motion import Motion
+from vidstyle.frame import Frame
 from vidstyle.measure import WarpError
-from vidstyle.video import ClipWriter
+from vidstyle.video import ClipReader, ClipWriter
 
 STAGE = "vidstyle stage"
 
@@ -78,20 +78,20 @@ def test_an_error_in_a_decoder(
     reading: int,
 ) -> None:
     """Two passes read the clip a second time, for all but the pictures."""
-    readings, split_shots = 0, render.split_shots
+    readings, whole = 0, ClipReader.__iter__
 
-    def broken(frames: Any) -> Iterator[Any]:
+    def broken(reader: ClipReader) -> Iterator[Frame]:
         nonlocal readings
         readings += 1
         number = readings
-        for index, item in enumerate(split_shots(frames)):
-            if number == reading and index == 3:
+        for index, frame in enumerate(whole(reader)):
+            if number == reading and index == 5:
                 assert threading.current_thread().name == STAGE
                 raise DecodeError("f.mkv: broken off")
-            yield item
+            yield frame
 
     with monkeypatch.context() as patch:
-        patch.setattr(render, "split_shots", broken)
+        patch.setattr(ClipReader, "__iter__", broken)
         ends_with("f.mkv: broken off", vidstyle, film, painting, passes)
 
 

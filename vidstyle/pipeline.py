@@ -7,12 +7,13 @@ stage has one thread, so that its order is that of a loop; what waits between tw
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 ROOM: Final = 3  # frames between two stages: enough to even out slow ones, small beside a step
 
@@ -31,48 +32,93 @@ def ahead(items: Iterable[T], room: int = ROOM) -> Iterator[Iterator[T]]:
     finished, those that wait are forgotten.
     """
     source = iter(items)
-    with _thread() as begin:
+    try:
+        with _thread() as begin:
 
-        def taken() -> Iterator[T]:
-            item = next(source, _END)
-            waiting = deque(begin(next, source, _END) for _ in range(room))
-            while item is not _END:
-                yield item  # type: ignore[misc]  # mypy cannot tell _END from a T
-                item = waiting.popleft().result()
-                waiting.append(begin(next, source, _END))
+            def taken() -> Iterator[T]:
+                item = next(source, _END)
+                waiting = deque(begin(next, source, _END) for _ in range(room))
+                while item is not _END:
+                    yield item  # type: ignore[misc]  # mypy cannot tell _END from a T
+                    item = waiting.popleft().result()
+                    waiting.append(begin(next, source, _END))
 
-        yield taken()
+            yield taken()
+    finally:
+        if isinstance(source, Generator):  # or it would wait, with threads of its own, to be found
+            source.close()
+
+
+class Behind(Generic[P]):
+    """Has calls made by a thread, in order, while at most `room` wait: see `behind`."""
+
+    def __init__(
+        self, consume: Callable[P, object], room: int, begin: Callable[..., Future[Any]]
+    ) -> None:
+        self._consume, self._room, self._begin = consume, room, begin
+        self._waiting: deque[Future[Any]] = deque()
+        self._failed = Event()
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> None:
+        waiting = self._waiting
+        while waiting and (len(waiting) >= self._room or waiting[0].done()):
+            waiting.popleft().result()
+        waiting.append(self._begin(self._call, *arguments, **named))
+
+    def wait(self) -> None:
+        """Until all calls have been made; raises what one of them has raised."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def _call(self, *arguments: P.args, **named: P.kwargs) -> None:
+        if self._failed.is_set():
+            return
+        try:
+            self._consume(*arguments, **named)
+        except BaseException:
+            self._failed.set()
+            raise
 
 
 @contextmanager
-def behind(consume: Callable[P, object], room: int = ROOM) -> Iterator[Callable[P, None]]:
+def behind(consume: Callable[P, object], room: int = ROOM) -> Iterator[Behind[P]]:
     """A function that has `consume` called by a thread, in order, while at most `room` calls wait.
 
     What a call raises is raised by one of the next, or on leaving, and none is made after it. On
     leaving all have been made; with an exception those that wait are forgotten.
     """
-    waiting: deque[Future[Any]] = deque()
-    failed = Event()
-
-    def call(*arguments: P.args, **named: P.kwargs) -> None:
-        if failed.is_set():
-            return
-        try:
-            consume(*arguments, **named)
-        except BaseException:
-            failed.set()
-            raise
-
     with _thread() as begin:
-
-        def put(*arguments: P.args, **named: P.kwargs) -> None:
-            while waiting and (len(waiting) >= room or waiting[0].done()):
-                waiting.popleft().result()
-            waiting.append(begin(call, *arguments, **named))
-
+        put = Behind(consume, room, begin)
         yield put
-        while waiting:
-            waiting.popleft().result()
+        put.wait()
+
+
+@contextmanager
+def side_by_side(
+    prepare: Callable[[T], object], items: Iterable[T], threads: int
+) -> Iterator[Iterator[T]]:
+    """`items` in order, each when `prepare` has been called with it: by so many threads at once.
+
+    What that raises is raised where the item is asked for.
+    """
+    with ExitStack() as stack:
+        workers = cycle([stack.enter_context(_thread()) for _ in range(threads)])
+
+        def prepared() -> Iterator[T]:
+            waiting = deque[tuple[T, Future[Any]]]()
+            for item in items:
+                waiting.append((item, next(workers)(prepare, item)))
+                if len(waiting) > threads:
+                    yield _when_done(*waiting.popleft())
+            while waiting:
+                yield _when_done(*waiting.popleft())
+
+        yield prepared()
+
+
+def _when_done(item: T, done: Future[Any]) -> T:
+    done.result()
+    return item
 
 
 @contextmanager
@@ -101,7 +147,8 @@ def _thread() -> Iterator[Callable[..., Future[Any]]]:
                 future.set_exception(error)
             del given, future, call  # or a frame is kept while nothing is asked for
 
-    thread = Thread(target=work, name="vidstyle stage")
+    # A daemon: who drops a generator half way must not find the end of Python waiting for it.
+    thread = Thread(target=work, name="vidstyle stage", daemon=True)
     try:
         thread.start()
         yield begin

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -31,15 +34,16 @@ from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow
+from vidstyle.flow.motion import Correspondence, Motion
 from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import ClipInfo, Frame, Shot
 from vidstyle.images import as_on_disk, check_image, check_sides
-from vidstyle.measure import WarpError
+from vidstyle.measure import Follow, WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
 from vidstyle.options import RenderSettings
 from vidstyle.passes import OnFrame, Refiner, stylize_in_passes
-from vidstyle.pipeline import ahead, behind
+from vidstyle.pipeline import ahead, behind, side_by_side
 from vidstyle.settings import (
     ClipSettings,
     ComputeSettings,
@@ -102,6 +106,7 @@ class Warned:
     message: str
 
 
+PAIR_CORES = 4  # of a machine with a GPU, to a pair of frames whose motion is looked for
 BESIDE = ("dis",)  # flows found beside the optimiser: OpenCV's, on the CPU and soon done
 
 Event = Started | Resumed | FrameDone | Warned | Step
@@ -192,9 +197,8 @@ def _prepare_device(compute: ComputeSettings) -> torch.device:
     torch.manual_seed(compute.seed)
     if compute.threads:
         torch.set_num_threads(compute.threads)
-    if device.type == "cpu":
-        keep_freed_memory()
-    else:
+    keep_freed_memory()
+    if device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # what is not: the mirrored borders' gradients
         torch.cuda.reset_peak_memory_stats(device)
     return device
@@ -334,7 +338,7 @@ def stylize_clip(
                 _warn([*reader.warnings, *writer.warnings], on_event)
                 frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
                 tally = _pass_frames(frames, writer, ready.styler)
-            late = [*reader.warnings, *writer.warnings]
+            late = [*reader.warnings, *writer.warnings, *ready.styler.warnings]
             _warn([message for message in late if message not in warnings], on_event)
             _warn(_damage(reader), on_event)
             seconds = time.perf_counter() - begun
@@ -586,15 +590,23 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
                 yield shot, source, result
                 on_frame(shot, source.index)
         return
+    shots = deque[int]()
     with (
         ClipReader(ready.reader.path, ready.part) as first,
-        ahead(_with_motion(split_shots(first), ready)) as frames,
-        ahead(split_shots(ready.reader)) as sources,
+        ahead(_with_motion(_noted(split_shots(first), shots), ready)) as frames,
+        ahead(ready.reader) as sources,
         _resumable(ready) as styler,
     ):
         results = stylize_in_passes(frames, styler, look.rounds, look.loop, ready.folder, on_frame)
-        for (shot, source), image in zip(sources, results, strict=True):
-            yield shot, source, replace(source, image=image)
+        for source, image in zip(sources, results, strict=True):
+            yield shots.popleft(), source, replace(source, image=image)
+
+
+def _noted(frames: Iterable[tuple[int, Frame]], shots: deque[int]) -> Iterator[tuple[int, Frame]]:
+    """The same; the number of each one's shot is left in `shots`."""
+    for shot, frame in frames:
+        shots.append(shot)
+        yield shot, frame
 
 
 def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[tuple[int, Frame]]:
@@ -609,27 +621,47 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
     if motion is None or look.flow not in BESIDE or not look.strength:
         yield from frames
         return
+
+    def find(item: _Asked) -> None:
+        if item.pair is not None:
+            motion.between(*item.pair)
+
+    device = ready.styler.compute.device
+    # A CPU has no cores to spare, and its optimiser no need of more.
+    threads = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) // PAIR_CORES)
+    with side_by_side(find, _asked(frames, ready), threads) as found:
+        for shot, frame, _ in found:
+            yield shot, frame
+
+
+class _Asked(NamedTuple):
+    """A frame, and the pictures between which motion will be asked for."""
+
+    shot: int
+    frame: Frame
+    pair: tuple[np.ndarray, np.ndarray] | None
+
+
+def _asked(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[_Asked]:
     current, finished_to, before, usual = -1, 0, np.empty(0), 0.0
     for shot, frame in frames:
-        image = as_on_disk(frame.image)  # as the styler will see it
+        image, pair = as_on_disk(frame.image), None  # as the styler will see it
         if shot != current:
             current, finished_to = shot, frame.index + ready.finished(frame.index)
             before, usual = image, 0.0
         elif not repeats(before, image, usual):
-            if frame.index >= finished_to:
-                motion.between(before, image)
+            pair = (before, image) if frame.index >= finished_to else None
             before, usual = image, change(before, image)
-        yield shot, replace(frame, image=before) if look.rounds > 1 else frame
+        given = replace(frame, image=before) if ready.look.rounds > 1 else frame
+        yield _Asked(shot, given, pair)
 
 
 def _pass_frames(
     frames: Generator[tuple[int, Frame, Frame]], writer: ClipWriter, styler: OptimizingStyler
 ) -> _Tally:
-    look = styler.settings
-    beside = look.flow in BESIDE
-    # The styler's own is at work meanwhile.
-    flow = _make_flow(look, styler.compute.device) if beside else styler.flow
-    tally = _Tally(WarpError(flow) if flow else None)
+    motion = styler.motion
+    tally = _Tally(WarpError(_followed(motion)) if motion else None)
+    beside = styler.settings.flow in BESIDE
 
     def write(shot: int, source: Frame, result: Frame) -> None:
         writer.write(result, source)
@@ -640,6 +672,15 @@ def _pass_frames(
             put(shot, source, result)
             (judge if beside else tally.judge)(shot, source, result)
     return tally
+
+
+def _followed(motion: Motion) -> Follow:
+    """As the frames were carried: it is mostly known still."""
+
+    def follow(earlier: np.ndarray, later: np.ndarray) -> Correspondence:
+        return motion.judged_by(as_on_disk(earlier), as_on_disk(later))
+
+    return follow
 
 
 def _counted(passes: int, begun: float, on_event: OnEvent) -> OnFrame:

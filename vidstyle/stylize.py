@@ -18,7 +18,7 @@ from vidstyle.errors import InputError
 from vidstyle.features import TapNet
 from vidstyle.flow import FlowEstimator
 from vidstyle.flow.alike import rearranged
-from vidstyle.flow.motion import ROOM, Correspondence, Links, Motion
+from vidstyle.flow.motion import Correspondence, Links, Motion, room_on
 from vidstyle.flow.repeats import GRAIN, change, repeats
 from vidstyle.flow.warp import warp, warp_sharp
 from vidstyle.frame import Frame
@@ -72,7 +72,10 @@ class FrameStyler(Protocol):
         """Forget the frames before: the next one follows a cut."""
 
     def next_frame(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) float32 RGB in [0, 1] → the same shape and range, stylised."""
+        """(H, W, 3) float32 RGB in [0, 1] → the same shape and range, stylised.
+
+        Neither may be changed afterwards: other threads store and encode them.
+        """
         ...
 
 
@@ -277,12 +280,17 @@ class OptimizingStyler:
         self.optimizer, self.least = Optimizer(net, compute, settings), net.least_side
         tensors = [to_tensor(painting, compute.device) for painting in paintings]
         self.targets = StyleTargets(tensors, self.optimizer)
-        room = ROOM if settings.rounds > 1 else 0
+        room = room_on(compute.device) if settings.rounds > 1 else 0
         self.motion = Motion(flow, compute.device, room) if flow else None
         self.past: _Past | None = None
         self.refined: _Past | None = None  # the same, in a later pass over the shot
         self.backwards = False  # in that pass
         self.sketch: Sketch | None = None  # where a frame is kept while it is made
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of how the work went, one line each."""
+        return self.optimizer.replays.warnings
 
     def start_shot(self) -> None:
         self.past = None
@@ -361,13 +369,14 @@ class OptimizingStyler:
         return self._mixed(image, self.refined.result)
 
     def _mixed(self, image: np.ndarray, result: Tensor) -> np.ndarray:
-        strength = np.float32(self.settings.strength)
-        return (1 - strength) * image + strength * to_array(result)
+        strength, painted = np.float32(self.settings.strength), to_array(result)
+        return painted if strength == 1 else (1 - strength) * image + strength * painted
 
     def _unmixed(self, image: np.ndarray, result: np.ndarray) -> Tensor:
         """The painting alone, where `strength` has left some of the source in it."""
-        alone = image + (result - image) / np.float32(self.settings.strength)
-        return to_tensor(alone.clip(0, 1), self.compute.device)
+        strength = np.float32(self.settings.strength)
+        alone = result if strength == 1 else (image + (result - image) / strength).clip(0, 1)
+        return to_tensor(alone, self.compute.device)
 
     def _check(self, image: np.ndarray, past: _Past | None) -> None:
         check_image(image)

@@ -9,7 +9,7 @@ from tests.core.toys import stripes, texture, toy_net
 from vidstyle.flow import load_flow
 from vidstyle.images import to_tensor
 from vidstyle.losses import gram_loss, gram_matrix
-from vidstyle.measure import SOURCE_FLOOR, StyleJudge, WarpError
+from vidstyle.measure import SOURCE_FLOOR, StyleJudge, WarpError, along
 from vidstyle.measure.drift import Drift
 
 
@@ -22,7 +22,7 @@ def shifted(image: np.ndarray, x: float) -> np.ndarray:
 def judged(
     source: list[np.ndarray], result: list[np.ndarray], cut: int = -1, distance: int | None = 1
 ) -> WarpError:
-    error = WarpError(load_flow("dis"), distance)
+    error = WarpError(along(load_flow("dis")), distance)
     for index, (one, other) in enumerate(zip(source, result, strict=True)):
         error.add(one, other, new_shot=index == cut)
     return error
@@ -77,7 +77,7 @@ def test_distant_pairs_end_at_a_cut():
 
 def test_frames_that_share_too_little_are_not_compared():
     one, other = texture(96, 128), texture(96, 128, seed=5)
-    error = WarpError(load_flow("dis"), least_trust=0.9)
+    error = WarpError(along(load_flow("dis")), least_trust=0.9)
     for image in (one, one, other):
         error.add(image, image)
     assert [pair is not None for pair in error.series] == [False, True, False]
@@ -87,7 +87,7 @@ def test_where_the_change_lies():
     source = texture(96, 128) * 0.5
     spotted = source.copy()
     spotted[30:50, 60:80] += 0.2
-    error = WarpError(load_flow("dis"))
+    error = WarpError(along(load_flow("dis")))
     error.add(source, source)
     change = error.add(source, spotted).change
     assert change.shape == (96, 128)

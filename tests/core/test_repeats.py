@@ -115,7 +115,8 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
 
 def test_in_one_pass_a_repeat_is_judged_by_its_own_picture() -> None:
     look = StyleSettings(passes=1)
-    styler = SimpleNamespace(motion=SimpleNamespace(between=lambda one, other: None))
+    motion = SimpleNamespace(between=lambda one, other: None)
+    styler = SimpleNamespace(motion=motion, compute=cpu())
     ready: Any = SimpleNamespace(styler=styler, look=look, finished=lambda index: 0)
     film = [view(0), view(3), view(3) + 0.001]
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]

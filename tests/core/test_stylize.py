@@ -19,7 +19,7 @@ from vidstyle.flow.alike import find_alike, rearranged
 from vidstyle.flow.motion import Correspondence
 from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
-from vidstyle.measure import StyleJudge, WarpError
+from vidstyle.measure import StyleJudge, WarpError, along
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
     COARSEST_SIDE,
@@ -75,7 +75,7 @@ def test_the_held_loop_is_steadier_than_frames_made_alone():
     sources = panning(4)
 
     def ratio(flow: str | None) -> float:
-        work, error = styler(flow=flow), WarpError(load_flow("dis"))
+        work, error = styler(flow=flow), WarpError(along(load_flow("dis")))
         work.start_shot()
         for image in sources:
             error.add(image, work.next_frame(image))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -15,19 +17,22 @@ SMALLEST = 16  # pixels: DIS's patches need as much
 def load_dis() -> FlowEstimator:
     """Dense Inverse Search (Kroeger, Timofte, Dai, Van Gool 2016), preset MEDIUM."""
     cv2 = opencv()
-    return with_dis(cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    return with_dis(lambda: cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
 
 
-def with_dis(search: Any) -> FlowEstimator:
-    """As `load_dis`, by a `cv2.DISOpticalFlow` of your own."""
+def with_dis(make: Callable[[], Any]) -> FlowEstimator:
+    """As `load_dis`, by a `cv2.DISOpticalFlow` of your own, one for each thread."""
     cv2 = opencv()
+    own = local()  # it works in buffers of its own
 
     def estimate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        if not hasattr(own, "search"):
+            own.search = make()
         height, width = first.shape[:2]
         # DIS refuses tiny pictures: repeat the border until its coarsest patch fits.
         edges = (0, max(0, SMALLEST - height), 0, max(0, SMALLEST - width))
         a, b = (cv2.copyMakeBorder(_grey(x), *edges, cv2.BORDER_REPLICATE) for x in (first, second))
-        return np.asarray(search.calc(a, b, None)[:height, :width])
+        return np.asarray(own.search.calc(a, b, None)[:height, :width])
 
     return estimate
 

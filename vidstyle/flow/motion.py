@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -16,8 +17,13 @@ from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import still_to_zero
 from vidstyle.images import to_tensor
 
-ROOM: Final = 384_000_000  # bytes: 270 pairs of 320x180, 17 of 1280x720; a block has 60 frames
-LEAST: Final = 5  # pairs: those that are found ahead, and the one at hand
+# Bytes on a CPU: 400 pairs of 320x180, 100 of 640x360. A block has 60 frames, and is judged when
+# the next one's are found.
+ROOM: Final = 576_000_000
+SHARE: Final = 8  # of a card's memory, one part in so many
+LEAST: Final = 9  # pairs: those that are found ahead, and the one at hand
+
+Pair = tuple[int, int]
 
 
 class Correspondence(NamedTuple):
@@ -43,40 +49,85 @@ class Motion:
 
     Carrying follows the flow from the earlier frame to the later both ways, as judges do.
 
-    Asked ahead of time by another thread, the first pass's answers are there when they are needed.
-    A pass that comes back over a shot meets the same pairs, the latest first: as many as fit into
-    `room` bytes are remembered, `LEAST` always, under what their pictures hold.
+    Asked ahead of time by other threads, the first pass's answers are there when they are needed. A
+    pass that comes back over a shot meets the same pairs, the latest first, and so does who judges
+    the result: as many as fit into `room` bytes are remembered, `LEAST` always, under what their
+    pictures hold.
     """
 
     def __init__(self, estimate: FlowEstimator, device: torch.device, room: int) -> None:
         self.estimate, self.device, self.room = estimate, device, room
-        self._known: dict[tuple[int, int], Links] = {}
-        self._one = Lock()  # OpenCV's estimators are no two threads' at once
+        self._known: dict[Pair, Future[Links]] = {}
+        self._one = Lock()
 
     def between(self, earlier: np.ndarray, later: np.ndarray) -> Links:
-        """Pictures are (H, W, 3) float32 RGB in [0, 1]."""
-        pair = hash(earlier.tobytes()), hash(later.tobytes())
-        if links := self._known.get(pair):
-            return links
+        """Pictures are (H, W, 3) float32 RGB in [0, 1]; what another thread is at is waited for."""
+        pair = _name(earlier), _name(later)
         with self._one:
-            # Another thread may have been at this very pair.
-            links = self._known.get(pair) or self._found(earlier, later)
-            self._remember(pair, links)
-            return links
+            found, mine = self._known.get(pair), Future[Links]()
+            if found is None:
+                self._known[pair] = mine
+        if found is not None:
+            return found.result()
+        try:
+            mine.set_result(self._found(earlier, later))
+        except BaseException as error:
+            mine.set_exception(error)
+        with self._one:
+            self._forget(mine)
+        return mine.result()
 
-    def _remember(self, pair: tuple[int, int], links: Links) -> None:
-        self._known[pair] = links
+    def _forget(self, latest: Future[Links]) -> None:
+        """What there is no room for; and a failure, which who asks again may be spared."""
+        if latest.exception():
+            self._known = {pair: one for pair, one in self._known.items() if one is not latest}
+            return
+        links = latest.result()
         size = sum(part.nbytes for part in (*links.to_earlier, *links.to_later, links.alike))
         while len(self._known) > max(LEAST, self.room // size):
             del self._known[next(iter(self._known))]
 
-    @torch.no_grad()
+    def judged_by(self, earlier: np.ndarray, later: np.ndarray) -> Correspondence:
+        """`to_later` of `between` alone; where it is forgotten, or was never asked for, found anew.
+
+        And not remembered: nobody will ask for it again.
+        """
+        known = self._known.get((_name(earlier), _name(later)))
+        if known is not None:
+            return known.result().to_later
+        return self._both_ways(earlier, later, *self._tensors(earlier, later))[1]
+
     def _found(self, earlier: np.ndarray, later: np.ndarray) -> Links:
-        back = to_tensor(self.estimate(later, earlier), self.device)
-        forth = to_tensor(self.estimate(earlier, later), self.device)
-        pictures = to_tensor(later, self.device), to_tensor(earlier, self.device)
-        moves = ~unmoved(back, *pictures)
+        before, after = self._tensors(earlier, later)
+        to_earlier, to_later = self._both_ways(earlier, later, before, after)
+        return Links(to_earlier, to_later, find_alike(after, before, 1 - to_earlier.trust))
+
+    def _tensors(self, *pictures: np.ndarray) -> list[Tensor]:
+        return [to_tensor(picture, self.device) for picture in pictures]
+
+    @torch.no_grad()
+    def _both_ways(
+        self, earlier: np.ndarray, later: np.ndarray, before: Tensor, after: Tensor
+    ) -> tuple[Correspondence, Correspondence]:
+        forth, back = self._tensors(self.estimate(earlier, later), self.estimate(later, earlier))
+        moves = ~unmoved(back, after, before)
         back, forth = back * moves, forth * moves
         to_earlier = Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth))
-        to_later = Correspondence(still_to_zero(forth), trust_mask(forth, back))
-        return Links(to_earlier, to_later, find_alike(*pictures, 1 - to_earlier.trust))
+        return to_earlier, Correspondence(still_to_zero(forth), trust_mask(forth, back))
+
+
+def room_on(device: torch.device) -> int:
+    """Bytes that may be remembered there."""
+    if device.type == "cpu":
+        return ROOM
+    return torch.cuda.get_device_properties(device).total_memory // SHARE
+
+
+def _name(image: np.ndarray) -> int:
+    """Of a picture's bits, by the sums of its rows and columns: to hash all of them takes longer.
+
+    And lets no other thread run meanwhile.
+    """
+    bits = np.ascontiguousarray(image).view(np.uint32).reshape(len(image), -1)
+    rows, columns = (bits.sum(axis, dtype=np.uint32).tobytes() for axis in (1, 0))
+    return hash((image.shape, rows, columns))

@@ -13,7 +13,7 @@ from vidstyle.frame import Frame
 from vidstyle.measure.drift import Drift
 from vidstyle.measure.measurement import Figures, Measurement, Series, Slices, WorstPair
 from vidstyle.measure.style import StyleJudge, native_side
-from vidstyle.measure.warping import PairError, WarpError
+from vidstyle.measure.warping import PairError, WarpError, along
 
 FAR = 8  # frames: the distance in `warp_error_distance_8`
 LEAST_TRUST = 0.1  # of the picture: distant frames that share less are not compared
@@ -32,12 +32,13 @@ class Tally:
     ) -> None:
         # Remembered: the drift asks for the long-term flow once more.
         flow = remember(load_flow("dis"))
-        self.neighbours = WarpError(flow)
+        direct = along(flow)
+        self.neighbours = WarpError(direct)
         self.warp_errors = {
             ("warp_error", ""): self.neighbours,
-            ("warp_error", "_farneback"): WarpError(load_flow("farneback")),
-            (f"warp_error_distance_{FAR}", ""): WarpError(flow, FAR, LEAST_TRUST),
-            ("long_term_warp_error", ""): WarpError(flow, None, LEAST_TRUST),
+            ("warp_error", "_farneback"): WarpError(along(load_flow("farneback"))),
+            (f"warp_error_distance_{FAR}", ""): WarpError(direct, FAR, LEAST_TRUST),
+            ("long_term_warp_error", ""): WarpError(direct, None, LEAST_TRUST),
         }
         self.drift = Drift(flow)
         self.painted = _Painted(net, paintings)

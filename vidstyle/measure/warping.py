@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from vidstyle.flow import FlowEstimator
+from vidstyle.flow.motion import Correspondence
 from vidstyle.flow.trust import trust_mask
 from vidstyle.flow.warp import warp
 from vidstyle.images import to_tensor
@@ -15,6 +17,9 @@ from vidstyle.images import to_tensor
 SOURCE_FLOOR = 3e-5  # a still source's own warp error would make any ratio infinite
 
 Pair = tuple[np.ndarray, np.ndarray]
+# An earlier picture and a later one, (H, W, 3) float32 RGB in [0, 1] → how the earlier one's pixels
+# correspond to the later one's.
+Follow = Callable[[np.ndarray, np.ndarray], Correspondence]
 
 
 class PairError(NamedTuple):
@@ -28,25 +33,34 @@ class PairError(NamedTuple):
     change: np.ndarray
 
 
+def along(flow: FlowEstimator) -> Follow:
+    """By an estimator's flows both ways."""
+
+    def follow(earlier: np.ndarray, later: np.ndarray) -> Correspondence:
+        forth, back = to_tensor(flow(earlier, later)), to_tensor(flow(later, earlier))
+        return Correspondence(forth, trust_mask(forth, back))
+
+    return follow
+
+
 def pair_error(
-    flow: FlowEstimator, source: Pair, result: Pair, least_trust: float = 0.0
+    follow: Follow, source: Pair, result: Pair, least_trust: float = 0.0
 ) -> PairError | None:
     """Σ m·(warp(O_t) − O_s)² / (3 Σ m) of the source's and the result's (O_s, O_t) (Lai 2018).
 
     Flow and mask m come from the source's pair; bilinear. `None` where no more than `least_trust`
     of the picture is trusted.
     """
-    earlier, later = source
-    forth, back = to_tensor(flow(earlier, later)), to_tensor(flow(later, earlier))
-    mask = trust_mask(forth, back)
+    forth, mask = follow(*source)
     if float(mask.mean()) <= least_trust:
         return None
     changes = []
-    for first, second in (source, result):
-        difference = warp(to_tensor(second), forth) - to_tensor(first)
+    for pair in (source, result):
+        earlier, later = (to_tensor(picture, forth.device) for picture in pair)
+        difference = warp(later, forth) - earlier
         changes.append(mask * difference.square().mean(1, keepdim=True))
     plain, made = (float(change.sum() / mask.sum()) for change in changes)
-    return PairError(plain, made, changes[1][0, 0].numpy())
+    return PairError(plain, made, changes[1][0, 0].cpu().numpy())
 
 
 class WarpError:
@@ -57,10 +71,8 @@ class WarpError:
     `series` has two numbers a frame, source's and result's.
     """
 
-    def __init__(
-        self, flow: FlowEstimator, distance: int | None = 1, least_trust: float = 0.0
-    ) -> None:
-        self.flow, self.distance, self.least_trust = flow, distance, least_trust
+    def __init__(self, follow: Follow, distance: int | None = 1, least_trust: float = 0.0) -> None:
+        self.follow, self.distance, self.least_trust = follow, distance, least_trust
         self.before: deque[Pair] = deque(maxlen=distance)
         self.series: list[tuple[float, float] | None] = []
 
@@ -81,7 +93,7 @@ class WarpError:
 
     def _compare(self, source: np.ndarray, result: np.ndarray) -> PairError | None:
         earlier, painted = self.before[0]
-        return pair_error(self.flow, (earlier, source), (painted, result), self.least_trust)
+        return pair_error(self.follow, (earlier, source), (painted, result), self.least_trust)
 
     @property
     def pairs(self) -> int:
