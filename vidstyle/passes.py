@@ -16,13 +16,15 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, Protocol, Self
+from threading import Lock
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
 from vidstyle.disk import disk_errors
 from vidstyle.frame import Frame
 from vidstyle.images import as_on_disk, from_levels, to_levels
+from vidstyle.pipeline import ahead, behind
 from vidstyle.settings import AHEAD, BLOCK
 
 OnFrame = Callable[[int, int], None]
@@ -49,31 +51,42 @@ class Refiner(Protocol):
 class Spool:
     """A shot's last `capacity` frames and their latest results, in a file that no crash leaves.
 
-    Both are (H, W, 3) float32 in [0, 1], kept in 16 bits. A failure of the disk is an
-    `EncodeError`.
+    Both are (H, W, 3) float32 in [0, 1], kept in 16 bits. A thread writes them: what is read must
+    be `settled`. A failure of the disk is an `EncodeError`.
     """
 
     def __init__(self, folder: Path, capacity: int) -> None:
         self.frames, self._capacity = 0, capacity
         self._folder, self._shape = folder, (0, 0, 0)
+        self._thread, self._one = behind(self._write), Lock()
         with disk_errors(folder, _ELSEWHERE):
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed on exit)
 
     def __enter__(self) -> Self:
+        self._later = self._thread.__enter__()
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        with suppress(OSError):  # the disk is full: what it still wanted to write is of no use
-            self._file.close()
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            self._thread.__exit__(*raised)
+        finally:
+            with suppress(OSError):  # the disk is full: what it still wanted to write is of no use
+                self._file.close()
 
-    def add(self, image: np.ndarray, result: np.ndarray) -> None:
+    def settled(self) -> None:
+        """Waits until all is written that was given."""
+        self._later.wait()
+
+    def add(self, image: np.ndarray) -> np.ndarray:
+        """The next frame, which has no result yet; gives it as it will be read."""
         self._shape = image.shape
         self.frames += 1
-        self._write(self.frames - 1, 0, image)
-        self.replace(self.frames - 1, result)
+        image = as_on_disk(image)
+        self._later(self.frames - 1, 0, image)
+        return image
 
     def replace(self, index: int, result: np.ndarray) -> None:
-        self._write(index, 1, result)
+        self._later(index, 1, result)
 
     def source(self, index: int) -> np.ndarray:
         return self._read(index, 0)
@@ -89,13 +102,14 @@ class Spool:
         self._file.seek((2 * (index % self._capacity) + half) * self._bytes)
 
     def _write(self, index: int, half: int, image: np.ndarray) -> None:
-        with disk_errors(self._folder, _ELSEWHERE):
+        levels = to_levels(image)
+        with disk_errors(self._folder, _ELSEWHERE), self._one:
             self._seek(index, half)
-            self._file.write(to_levels(image).tobytes())
+            self._file.write(levels.data)
             self._file.flush()
 
     def _read(self, index: int, half: int) -> np.ndarray:
-        with disk_errors(self._folder, _ELSEWHERE):
+        with disk_errors(self._folder, _ELSEWHERE), self._one:
             self._seek(index, half)
             levels = np.frombuffer(self._file.read(self._bytes), np.uint16)
         return from_levels(levels.reshape(self._shape))
@@ -158,8 +172,8 @@ class _Refining:
     def add(self, frame: Frame) -> None:
         if not self.spool.frames:
             self.first_index = frame.index
-        image = as_on_disk(frame.image)  # and as later passes will see it
-        self.spool.add(image, self.styler.next_frame(image))
+        image = self.spool.add(frame.image)  # as later passes will see it
+        self.spool.replace(self.spool.frames - 1, self.styler.next_frame(image))
         self.on_frame(frame.index)
 
     def give(self, most: int) -> Iterator[np.ndarray]:
@@ -179,6 +193,7 @@ class _Refining:
                 if place < self.final + size:
                     self.on_frame(self.first_index + place)
                 yield from self.give(1)
+        self.spool.settled()
         self.final += size
 
     def _again(self, places: range, backwards: bool, circular: bool) -> Iterator[int]:
@@ -186,11 +201,13 @@ class _Refining:
         order = places[::-1] if backwards else places
         neighbour = self._neighbour(order, backwards, circular)
         spool = self.spool
+        spool.settled()
         self.styler.start_pass(spool.source(neighbour), spool.result(neighbour), backwards)
-        for place in order:
-            if place != neighbour or circular:
-                spool.replace(place, self.styler.refine(spool.source(place), spool.result(place)))
-            yield place
+        with ahead(((spool.source(place), spool.result(place)) for place in order), 1) as pictures:
+            for place, (source, result) in zip(order, pictures, strict=True):
+                if place != neighbour or circular:
+                    spool.replace(place, self.styler.refine(source, result))
+                yield place
 
     def _neighbour(self, order: range, backwards: bool, circular: bool) -> int:
         """What a pass begins with: in a circle its end, else what it leaves as it is."""

@@ -633,6 +633,7 @@ def test_a_disk_that_fills_up(
         for index, image in enumerate(images(6)):
             clock[0] += 25
             if index == 5:
+                styler._shot._later.wait()
                 monkeypatch.setattr(np.lib.format, "write_array", full)
             styler.next_frame(image)
     assert caught.value.__notes__ == ["the same command goes on after frame 4"]

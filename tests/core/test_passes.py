@@ -19,7 +19,7 @@ from vidstyle import stylize
 from vidstyle.errors import EncodeError
 from vidstyle.flow import load_flow
 from vidstyle.frame import Frame
-from vidstyle.measure import WarpError
+from vidstyle.measure import WarpError, along
 from vidstyle.passes import Spool, stylize_in_passes
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import OptimizingStyler
@@ -197,9 +197,11 @@ def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None
     rng = np.random.default_rng(0)
     pictures = [(rng.integers(0, 65536, (5, 7, 3)) / 65535).astype(np.float32) for _ in range(4)]
     with Spool(tmp_path, 4) as spool:
-        spool.add(pictures[0], pictures[1])
-        spool.add(pictures[2], pictures[1])
+        for index, place in enumerate((0, 2)):
+            assert np.array_equal(spool.add(pictures[place]), pictures[place])
+            spool.replace(index, pictures[1])
         spool.replace(1, pictures[3])
+        spool.settled()
         kept = [spool.source(0), spool.result(0), spool.source(1), spool.result(1)]
     assert all(np.array_equal(a, b) for a, b in zip(kept, pictures, strict=True))
     assert list(tmp_path.iterdir()) == []
@@ -208,8 +210,10 @@ def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None
 def test_a_spool_forgets_what_its_capacity_cannot_hold(tmp_path: Path) -> None:
     with Spool(tmp_path, 3) as spool:
         for index in range(7):
-            spool.add(level(index), level(100 + index))
+            spool.add(level(index))
+            spool.replace(index, level(100 + index))
         spool.replace(4, level(999))
+        spool.settled()
         assert [said(spool.source(index)) for index in (4, 5, 6)] == [4, 5, 6]
         assert [said(spool.result(index)) for index in (4, 5, 6)] == [999, 105, 106]
         assert spool._file.seek(0, 2) == 3 * 2 * 4 * 6 * 3 * 2  # frames, both, pixels, 16 bits
@@ -227,7 +231,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, si
     monkeypatch.setattr(tempfile, "TemporaryFile", full_file)
     advice = r"the disk is full; .* --work-dir, or with -o where --no-resume is given"
     with pytest.raises(EncodeError, match=advice), Spool(tmp_path, 4) as spool:
-        spool.add(picture, picture)
+        spool.add(picture)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -273,7 +277,7 @@ def test_what_comes_into_view_is_painted_already(
 
 
 def seam(sources: list[np.ndarray], results: list[np.ndarray]) -> float:
-    error = WarpError(load_flow("farneback"))
+    error = WarpError(along(load_flow("farneback")))
     for end in (-1, 0):
         error.add(sources[end], results[end])
     return error.ratio
