@@ -178,7 +178,9 @@ def make_styler(
     net = load_features(
         features.name, features.weights, features.style_layers, features.content_layer
     )
-    net = net.reflecting().to(device).to(memory_format=torch.channels_last)
+    net = net.reflecting()
+    net = net.aligned() if device.type == "cuda" else net
+    net = net.to(device).to(memory_format=torch.channels_last)
     chosen = Compute(device, choose_precision(compute.precision, device, net))
     return OptimizingStyler(net, paintings, chosen, look, flow, on_step)
 

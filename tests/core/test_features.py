@@ -13,6 +13,7 @@ from torch import nn
 from torchvision import models
 
 from tests.core.teacher_features import STORED, seen_by
+from tests.core.toys import toy_net
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import FEATURES, load_features
 from vidstyle.features.lite import (
@@ -232,6 +233,22 @@ def test_lite_loads_weights_that_were_taught_elsewhere(tmp_path):
     save_file(other.state_dict(), path)
     found = load_features("lite", path)(picture(), ["relu3_4"])["relu3_4"]
     assert torch.allclose(found, other(picture(), ["relu3_4"])["relu3_4"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lite", "toy"])
+def test_channels_of_zeros_change_nothing(name):
+    def load():
+        return (load_features(name) if name == "lite" else toy_net()).reflecting()
+
+    picture, seen = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)), []
+    for net in (load(), load().aligned()):
+        image = picture.clone().requires_grad_()
+        features = net(image, net.style_taps)
+        (gradient,) = torch.autograd.grad(sum(f.square().sum() for f in features.values()), image)
+        seen.append([*features.values(), gradient])
+    assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in zip(*seen, strict=True))
+    first = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
+    assert first.weight.shape[1] == 8 and not first.weight[:, 3:].any()
 
 
 def test_reflecting_mirrors_the_picture_beyond_its_border():

@@ -13,6 +13,7 @@ from vidstyle.errors import SettingsError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+ALIGNED = 8  # channels
 
 
 class TapNet(nn.Module):
@@ -97,6 +98,16 @@ class TapNet(nn.Module):
                     setattr(part, name, _Mirrored(layer))
         return self
 
+    def aligned(self) -> TapNet:
+        """The same, its first mirrored convolution with channels of zeros beyond the three colours.
+
+        For a GPU: its tensor cores have kernels for eight channels, and for three, on the way back,
+        slow ones only (pytorch #54404).
+        """
+        first = next(part for part in self.modules() if isinstance(part, _Mirrored))
+        first.widen(-first.conv.in_channels % ALIGNED)
+        return self
+
     def frozen(self) -> TapNet:
         """For measuring only: no gradient reaches the weights."""
         return self.eval().requires_grad_(False)
@@ -112,8 +123,15 @@ class _Mirrored(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         down, across = cast(tuple[int, int], conv.padding)
-        self.conv, self.edges = conv, (across, across, down, down)
+        self.conv, self.edges, self.zeros = conv, (across, across, down, down), 0
         conv.padding = (0, 0)
+
+    def widen(self, zeros: int) -> None:
+        """So many more channels are read, all of them 0."""
+        weight, self.zeros = self.conv.weight, zeros
+        wider = F.pad(weight.detach(), (0, 0, 0, 0, 0, zeros))
+        self.conv.weight = nn.Parameter(wider, requires_grad=weight.requires_grad)
+        self.conv.in_channels += zeros
 
     def forward(self, x: Tensor) -> Tensor:
         kind = x.device.type
@@ -121,6 +139,8 @@ class _Mirrored(nn.Module):
             x = x.to(torch.get_autocast_dtype(kind))
         with torch.autocast(kind, enabled=False):
             x = F.pad(x, self.edges, mode="reflect")
+            if self.zeros:
+                x = F.pad(x, (0, 0, 0, 0, 0, self.zeros))
         return cast(Tensor, self.conv(x))
 
 
