@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.core.toys import texture
 from vidstyle.flow.alike import find_alike, rearranged
@@ -56,6 +57,22 @@ def test_brush_work_comes_from_what_looks_alike_and_not_from_the_same_place():
 def test_of_what_looks_the_same_the_nearest_is_taken():
     flat, result = torch.full((1, 3, 96, 128), 0.5), to_tensor(texture(96, 128))
     assert torch.allclose(paint_alike(flat, flat, result), result, atol=1e-5)
+
+
+@pytest.mark.parametrize("by", [(9, 0), (-9, 0), (0, 9), (0, -9), (300, -300)])
+def test_beyond_a_border_the_picture_is_mirrored(by):
+    """Repeated, its last row or column would be streaks as long as what has come into view."""
+    across, along = by
+    result, wanted = to_tensor(texture(96, 128)), torch.ones(1, 1, 96, 128)
+    offsets = find_alike(result, result, wanted)
+    offsets[0], offsets[1] = across, along
+    made = rearranged(result, offsets, wanted)
+    if abs(across) > 128:  # further than it is wide: only no error
+        assert torch.isfinite(made).all()
+        return
+    whole = F.pad(result, (9, 9, 9, 9), mode="reflect")
+    planted = whole[..., 9 + along : 105 + along, 9 + across : 137 + across]
+    assert torch.allclose(made, planted, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 300), (33, 61), (301, 7), (720, 405)])

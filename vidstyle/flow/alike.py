@@ -104,6 +104,12 @@ def _blended(result: Tensor, offsets: Tensor, size: int, y: Tensor, x: Tensor) -
             row, column = y // size + down, x // size + right
             near = (1 - (y / size - row).abs()) * (1 - (x / size - column).abs())
             across, along = offsets[:, row.clamp(max=rows - 1), column.clamp(max=columns - 1)]
-            place = (y + along).clamp(0, height - 1) * width + (x + across).clamp(0, width - 1)
+            place = _mirrored(y + along, height) * width + _mirrored(x + across, width)
             blend += near * pixels[:, place]
     return blend
+
+
+def _mirrored(place: Tensor, side: int) -> Tensor:
+    """What lies beyond a border, where the picture repeated would be streaks."""
+    inside = side - 1 - (place.abs() - (side - 1)).abs()
+    return inside.clamp(0, side - 1)
