@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -51,6 +52,7 @@ FORMAT: Final = 7  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 WAITING: Final = 8  # frames that are not written yet: a piece's checksum takes as long as some
+WAITING_BYTES: Final = 100_000_000  # of them, as many as fit, and one: a card holds their states
 STATE_BYTES: Final = 80  # a pixel, at a piece's end: two of source, result and maps
 SKETCH_BYTES: Final = 120  # a pixel, of two sketches after a first step at full size
 _STATE: Final = "state "  # before the names of the state's tensors
@@ -376,49 +378,35 @@ def _partial_path(folder: Path, shot: int) -> Path:
     return folder / f"{shot:08}.partial"
 
 
-class _Unsynced:
-    """Pieces that a crash of the machine may take, though none of the process does.
-
-    A fast render would wait for its disk otherwise: 330 MB a second at 30 frames of 1280×720.
-    """
-
-    def __init__(self) -> None:
-        self._paths: list[Path] = []
-        self._since = 0.0
-
-    def add(self, paths: Iterable[Path]) -> None:
-        if not self._paths:
-            self._since = time.monotonic()
-        self._paths += paths
-
-    def sync(self, at_once: bool) -> None:
-        """Brings them to disk, unless the oldest is younger than a minute."""
-        if at_once or time.monotonic() - self._since >= PIECE_SECONDS:
-            _bring_to_disk(self._paths)
-            self._paths = []
-
-
 class StoredShot:
     """The finished pieces of the shot that begins with frame `first`, in `folder`.
 
     A context manager for whoever adds some: a thread writes them. On the way out all is stored that
-    was added; without an exception it ends the shot.
+    was added; without an exception it ends the shot. `pace` is the render's, and so are `unsynced`,
+    pieces that a crash of the machine may take, though none of the process does: a fast render
+    would wait for its disk otherwise, at 330 MB a second for 30 frames of 1280×720.
     """
 
     def __init__(
-        self, folder: Path, first: int, on_warning: OnWarning, unsynced: _Unsynced | None = None
+        self,
+        folder: Path,
+        first: int,
+        on_warning: OnWarning,
+        pace: _Pace | None = None,
+        unsynced: list[Path] | None = None,
     ) -> None:
         self.folder, self.first = folder, first
         self.pieces: list[Piece] = []
         self._open: _OpenPiece | None = None
-        self._unsynced = unsynced or _Unsynced()
-        self._thread = behind(self._write, WAITING)
+        self._unsynced = [] if unsynced is None else unsynced
+        self._pace = pace or _Pace()
+        self._closed = False  # a piece, since the last frame was added
+        self._thread = behind(lambda call: call(), WAITING)
         with disk_errors(folder):
             partial = _partial_path(folder, first)
             _make_way(partial, on_warning)
             partial.unlink(missing_ok=True)
             self._find(on_warning)
-            self._pace = _Pace()
             self.sketch = Sketch(
                 folder, first, self.frames, self._pace, self.close_piece, on_warning
             )
@@ -434,7 +422,7 @@ class StoredShot:
                 self.close_piece(ends_shot=True, at_once=False)
             else:
                 with suppress(EncodeError, ValueError):  # as far as it can be
-                    self.close_piece()
+                    self.close_piece(at_once=False)
         finally:
             self._thread.__exit__(None, None, None)
 
@@ -456,42 +444,50 @@ class StoredShot:
 
         What writing one of those before it has raised is raised.
         """
+        if self._closed:
+            self._closed = False
+            self.sketch.remove_others()
         self.sketch.work += 1
         is_due = self._pace.is_due_after_frame()
         if is_due:
             self._pace.restart()
-        self._later(image, state, is_due)
+        self._later.room = max(1, min(WAITING, WAITING_BYTES // image.nbytes))
+        self._later(partial(self._write, image, state, is_due))
 
     def close_piece(self, ends_shot: bool = False, at_once: bool = True) -> None:
-        """Stores what has been added since the last one, and `at_once` brings it to disk."""
-        try:
-            self._later.wait()
-        except BaseException:
-            self._close(ends_shot=False, at_once=at_once)
-            raise
-        self._close(ends_shot, at_once)
-        self._pace.restart()
+        """Stores what has been added since the last one, and `at_once` brings all to disk."""
+        # By the thread: a signal that comes meanwhile must not find two at one file.
+        self._later(partial(self._close, ends_shot, at_once))
+        self._later.wait()
+        self.sketch.remove_others()
+        if at_once:
+            self._pace.restart()
 
     def _write(self, image: np.ndarray, state: State, is_due: bool) -> None:
-        with disk_errors(self.folder):
-            self._open = self._open or _OpenPiece(self.folder, self.first, self.frames)
-            self._open.add(image, state)
+        try:
+            with disk_errors(self.folder):
+                self._open = self._open or _OpenPiece(self.folder, self.first, self.frames)
+                self._open.add(image, state)
+        except BaseException:
+            self._close(ends_shot=False, at_once=False)  # what came before is whole
+            raise
         if is_due or self._open.bytes >= PIECE_BYTES:
             self._close(ends_shot=False, at_once=is_due)
 
     def _close(self, ends_shot: bool, at_once: bool) -> None:
         piece, self._open = self._open, None
-        if piece is None:
-            return
         try:
             with disk_errors(self.folder):
-                closed = piece.commit(ends_shot)
+                closed = piece.commit(ends_shot) if piece else []
                 self.pieces += closed
-                self._unsynced.add(piece.path for piece in closed)
-                self._unsynced.sync(at_once)
-                self.sketch.remove_others()
+                self._unsynced += [piece.path for piece in closed]
+                if at_once:
+                    _bring_to_disk(self._unsynced)
+                    self._unsynced.clear()
         finally:
-            piece.discard()
+            if piece:
+                piece.discard()
+        self._closed = True
 
     def _find(self, on_warning: OnWarning) -> None:
         found = _pieces(self.folder, self.first)
@@ -544,7 +540,8 @@ class Work:
         self.folder = parent / (_stem(name) + digest)
         self.picture, self.keep = json.loads(text), keep
         self.passes, self.patience, self._on_warning = passes, patience, on_warning
-        self._unsynced = _Unsynced()
+        self._pace: _Pace | None = None
+        self._unsynced: list[Path] = []
         self._record = _read_record(self.folder)
 
     @property
@@ -565,12 +562,20 @@ class Work:
         """About so many have been through all passes."""
         return self.frames // self.passes
 
+    @property
+    def _running_pace(self) -> _Pace:
+        """Since the first shot was asked for."""
+        self._pace = self._pace or _Pace()
+        return self._pace
+
     @contextmanager
     def shot(self, first: int) -> Iterator[StoredShot]:
         """The shot that begins with frame `first`, which is this process's meanwhile."""
         with (
             self._locked(f"{first:08}.lock"),
-            StoredShot(self.folder, first, self._on_warning, self._unsynced) as shot,
+            StoredShot(
+                self.folder, first, self._on_warning, self._running_pace, self._unsynced
+            ) as shot,
         ):
             yield shot
 

@@ -105,7 +105,7 @@ class Spool:
         levels = to_levels(image)
         with disk_errors(self._folder, _ELSEWHERE), self._one:
             self._seek(index, half)
-            self._file.write(levels.data)
+            self._file.write(np.ascontiguousarray(levels).data)
             self._file.flush()
 
     def _read(self, index: int, half: int) -> np.ndarray:

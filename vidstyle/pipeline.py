@@ -1,7 +1,7 @@
 """Stages that work at the same time, so that a frame costs the slowest of them, not their sum.
 
 Decoding, optical flow, encoding and judging are compiled code, which lets other threads run. Each
-stage has one thread, so that its order is that of a loop; what waits between two is bounded.
+stage keeps the order of a loop, by one thread or in turns; what waits between two is bounded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -46,7 +46,8 @@ def ahead(items: Iterable[T], room: int = ROOM) -> Iterator[Iterator[T]]:
             yield taken()
     finally:
         if isinstance(source, Generator):  # or it would wait, with threads of its own, to be found
-            source.close()
+            with suppress(ValueError):  # it is at work: a signal has come while that was waited for
+                source.close()
 
 
 class Behind(Generic[P]):
@@ -55,20 +56,28 @@ class Behind(Generic[P]):
     def __init__(
         self, consume: Callable[P, object], room: int, begin: Callable[..., Future[Any]]
     ) -> None:
-        self._consume, self._room, self._begin = consume, room, begin
+        self.room = room
+        self._consume, self._begin = consume, begin
         self._waiting: deque[Future[Any]] = deque()
         self._failed = Event()
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> None:
-        waiting = self._waiting
-        while waiting and (len(waiting) >= self._room or waiting[0].done()):
-            waiting.popleft().result()
-        waiting.append(self._begin(self._call, *arguments, **named))
+        while self._waiting and (len(self._waiting) >= self.room or self._waiting[0].done()):
+            self._wait_for_one()
+        self._waiting.append(self._begin(self._call, *arguments, **named))
 
     def wait(self) -> None:
         """Until all calls have been made; raises what one of them has raised."""
         while self._waiting:
-            self._waiting.popleft().result()
+            self._wait_for_one()
+
+    def _wait_for_one(self) -> None:
+        first = self._waiting[0]
+        try:
+            first.result()
+        finally:
+            if first.done():  # else a signal has come
+                self._waiting.popleft()
 
     def _call(self, *arguments: P.args, **named: P.kwargs) -> None:
         if self._failed.is_set():
@@ -99,19 +108,29 @@ def side_by_side(
 ) -> Iterator[Iterator[T]]:
     """`items` in order, each when `prepare` has been called with it: by so many threads at once.
 
-    What that raises is raised where the item is asked for.
+    What that raises, or making an item, is raised where the item is asked for.
     """
     with ExitStack() as stack:
         workers = cycle([stack.enter_context(_thread()) for _ in range(threads)])
 
         def prepared() -> Iterator[T]:
             waiting = deque[tuple[T, Future[Any]]]()
-            for item in items:
+            source, broken = iter(items), None
+            while True:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:  # raised in its turn, after what came before it
+                    broken = error
+                    break
                 waiting.append((item, next(workers)(prepare, item)))
                 if len(waiting) > threads:
                     yield _when_done(*waiting.popleft())
             while waiting:
                 yield _when_done(*waiting.popleft())
+            if broken is not None:
+                raise broken
 
         yield prepared()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -106,7 +105,6 @@ class Warned:
     message: str
 
 
-PAIR_CORES = 4  # of a machine with a GPU, to a pair of frames whose motion is looked for
 BESIDE = ("dis",)  # flows found beside the optimiser: OpenCV's, on the CPU and soon done
 
 Event = Started | Resumed | FrameDone | Warned | Step
@@ -400,6 +398,7 @@ def stylize_part(
                 frames, styler, look.rounds, look.loop, ready.folder, on_frame
             ):
                 pass
+        _warn(ready.styler.warnings, on_event)
     return PartReport(styler.given // look.rounds, time.perf_counter() - begun)
 
 
@@ -628,9 +627,7 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
         if item.pair is not None:
             motion.between(*item.pair)
 
-    device = ready.styler.compute.device
-    # A CPU has no cores to spare, and its optimiser no need of more.
-    threads = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) // PAIR_CORES)
+    threads = motion.use_threads(ready.reader.info.height, ready.reader.info.width)
     with side_by_side(find, _asked(frames, ready), threads) as found:
         for shot, frame, _ in found:
             yield shot, frame

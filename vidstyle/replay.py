@@ -6,6 +6,8 @@ What a small network's step costs a large GPU is the launching, and Python's way
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 
 WARM_UP = 3  # calls before one is recorded, in which libraries choose kernels and get room for them
 CLOSE = 1e-2  # of the largest value: what a recording may differ, its sums being in another order
+
+_ONE = Lock()  # recording at a time, in all of the process
 
 Tensors = Mapping[str, Tensor]
 Call = Callable[[Tensors], Sequence[Tensor]]
@@ -28,6 +32,11 @@ class Room(NamedTuple):
     def on(cls, device: torch.device) -> Room:
         with torch.cuda.device(device):
             return cls(torch.cuda.graph_pool_handle(), torch.cuda.Stream())
+
+    def leave(self) -> None:
+        """After a recording that failed: torch before 2.13 would go on filling its memory."""
+        with suppress(AttributeError, RuntimeError):
+            torch._C._cuda_endAllocateToPool(self.stream.device.index, self.pool)
 
 
 class Replay:
@@ -76,10 +85,10 @@ class Replay:
 
 
 class Replays:
-    """Recordings of one call under different settings, in memory that they share.
+    """Recordings of calls that their settings tell apart, in memory that they share.
 
     They are played one at a time. A call is recorded when it is asked for the second time: before
-    that it may not come again. Where one cannot be, no more are, and `warnings` says so.
+    that it may not come again. Where one cannot be, none is any more, and `warnings` says so.
     """
 
     def __init__(self) -> None:
@@ -98,9 +107,18 @@ class Replays:
         if key not in self._made:
             try:
                 self._room = self._room or Room.on(next(iter(inputs.values())).device)
-                self._made[key] = Replay(call, inputs, self._room)
+                with _ONE:
+                    self._made[key] = Replay(call, inputs, self._room)
             except RuntimeError as error:
-                reason = str(error).splitlines()[0]
-                self.warnings.append(f"without CUDA graphs, which is slower: {reason}")
+                self._give_up(error)
                 return None
         return self._made[key]
+
+    def _give_up(self, error: RuntimeError) -> None:
+        # What leaving a recording raises says only that something was raised before.
+        cause = error.__context__ or error
+        self.warnings.append(f"without CUDA graphs, which is slower: {str(cause).splitlines()[0]}")
+        self._made.clear()
+        if self._room is not None:
+            self._room.leave()
+            self._room = None

@@ -15,6 +15,7 @@ from vidstyle.flow import load_flow
 from vidstyle.flow.motion import Motion
 from vidstyle.frame import Frame
 from vidstyle.passes import stylize_in_passes
+from vidstyle.pipeline import ahead, behind, side_by_side
 from vidstyle.stylize import OptimizingStyler
 
 FIRST, SECOND, THIRD = (square_on_ground(left) for left in (30, 33, 36))
@@ -46,13 +47,13 @@ def test_grain_on_a_still_does_not_move_either_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "calls"), [(0, 22 + 4), (10 * PAIR_BYTES, 22 + 2), (11 * PAIR_BYTES, 22)]
+    ("room", "calls"), [(0, 24 + 4), (11 * PAIR_BYTES, 24 + 2), (12 * PAIR_BYTES, 24)]
 )
 def test_the_latest_pairs_that_fit_are_remembered(room: int, calls: int) -> None:
-    """Nine of these eleven always: they have been found ahead of time."""
+    """Ten of these twelve always: they have been found ahead of time."""
     estimate = Counting()
     motion = Motion(estimate, torch.device("cpu"), room)
-    pairs = list(pairwise(np.roll(FIRST, shift, 1) for shift in range(12)))
+    pairs = list(pairwise(np.roll(FIRST, shift, 1) for shift in range(13)))
     there = [motion.between(*pair) for pair in pairs]
     back = [motion.between(a.copy(), b.copy()) for a, b in reversed(pairs)]
     assert estimate.calls == calls
@@ -86,14 +87,32 @@ def test_a_failure_is_everyones_and_is_forgotten() -> None:
     assert estimate.calls == 2 + 2
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_pictures_of_the_same_pixels_elsewhere_are_others(axis: int) -> None:
-    """What moves within a row, or a column, leaves the sums of the other kind as they are."""
+def test_pictures_of_the_same_pixels_elsewhere_are_others() -> None:
+    """Rows and columns of a chessboard have the same sums wherever it lies."""
     estimate = Counting()
     motion = Motion(estimate, torch.device("cpu"), 0)
-    for shift in (3, 4):
-        motion.between(FIRST, np.roll(FIRST, shift, axis))
-    assert estimate.calls == 4
+    y, x = np.mgrid[:64, :64] // 4
+    board = np.repeat(((x + y) % 2).astype(np.float32)[..., None], 3, axis=2)
+    flows = [motion.between(board, np.roll(board, shift, 1)).to_later.flow for shift in (1, 2)]
+    assert estimate.calls == 4 and not torch.equal(*flows)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_is_found_ahead_is_there_when_it_is_asked_for(threads: int) -> None:
+    """One pass, of which nothing else is remembered, and a judge a few frames behind."""
+    estimate = Counting()
+    motion = Motion(estimate, torch.device("cpu"), 0)
+    motion.threads = threads
+    pairs = list(pairwise(np.roll(FIRST, shift, 1) for shift in range(30)))
+    with (
+        side_by_side(lambda pair: motion.between(*pair), pairs, threads) as prepared,
+        ahead(prepared) as found,
+        behind(lambda pair: motion.judged_by(*pair)) as judge,
+    ):
+        for pair in found:
+            motion.between(*pair)
+            judge(pair)
+    assert estimate.calls == 2 * len(pairs)
 
 
 def test_a_pass_that_comes_back_asks_for_no_flow(tmp_path: Path) -> None:

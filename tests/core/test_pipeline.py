@@ -1,14 +1,19 @@
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from vidstyle import pipeline
-from vidstyle.pipeline import ahead, behind
+from vidstyle.pipeline import ahead, behind, side_by_side
 
 PATIENCE = 20  # seconds, for what should come at once
-STAGES = [lambda: ahead(iter(int, 1)), lambda: behind(print)]
+STAGES = [
+    lambda: ahead(iter(int, 1)),
+    lambda: behind(print),
+    lambda: side_by_side(print, iter(int, 1), threads=1),
+]
 
 
 def test_items_come_in_order():
@@ -27,6 +32,76 @@ def test_the_next_item_is_made_while_one_is_used():
     with ahead(made()) as items:
         assert next(items) == 1
         assert second.wait(PATIENCE)
+
+
+def test_items_are_prepared_side_by_side_and_come_in_order():
+    together = threading.Barrier(3)
+
+    def prepare(number):
+        together.wait(PATIENCE)  # none goes on before three are there
+
+    with side_by_side(prepare, range(12), threads=3) as items:
+        assert list(items) == list(range(12))
+
+
+def test_none_comes_before_it_is_prepared():
+    prepared = []
+
+    def prepare(number):
+        time.sleep(0.01 * (number % 3))
+        prepared.append(number)
+
+    with side_by_side(prepare, range(12), threads=3) as items:
+        assert all(item in prepared for item in items)
+
+
+def test_what_came_before_an_error_comes_before_it():
+    def broken():
+        yield from range(6)
+        raise ValueError("broken")
+
+    for threads in (1, 4):
+        with side_by_side(lambda number: None, broken(), threads) as items:
+            assert [next(items) for _ in range(6)] == list(range(6))
+            with pytest.raises(ValueError, match="broken"):
+                next(items)
+
+
+def test_an_error_in_preparing_comes_in_its_place():
+    with side_by_side(lambda number: 1 / (number - 2), range(6), threads=3) as items:
+        assert [next(items), next(items)] == [0, 1]
+        with pytest.raises(ZeroDivisionError):
+            next(items)
+
+
+def test_what_makes_items_has_ended_too():
+    """A generator that waits holds what it has open, as threads of its own."""
+    ended = []
+
+    def numbers():
+        try:
+            yield from range(100)
+        finally:
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt), ahead(numbers()) as items:
+        next(items)
+        raise KeyboardInterrupt
+    assert ended
+
+
+def test_one_can_wait_for_all_calls():
+    seen = []
+
+    def take(number):
+        time.sleep(0.01)
+        seen.append(number)
+
+    with behind(take) as put:
+        for number in range(3):
+            put(number)
+        put.wait()
+        assert seen == [0, 1, 2]
 
 
 def test_no_more_is_made_ahead_than_there_is_room_for():
@@ -123,7 +198,7 @@ def test_no_thread_is_left_by_an_error_outside(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_signal_in_the_midst_of_leaving_ends_the_thread_too(stage, monkeypatch):
-    """Which Python waits for at its exit."""
+    """Or it would wait for calls until Python's exit."""
 
     class Interrupting(threading.Event):
         def set(self):

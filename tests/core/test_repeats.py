@@ -115,9 +115,14 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
 
 def test_in_one_pass_a_repeat_is_judged_by_its_own_picture() -> None:
     look = StyleSettings(passes=1)
-    motion = SimpleNamespace(between=lambda one, other: None)
-    styler = SimpleNamespace(motion=motion, compute=cpu())
-    ready: Any = SimpleNamespace(styler=styler, look=look, finished=lambda index: 0)
+    motion = SimpleNamespace(between=lambda one, other: None, use_threads=lambda *size: 1)
+    reader = SimpleNamespace(info=SimpleNamespace(height=80, width=112))
+    ready: Any = SimpleNamespace(
+        styler=SimpleNamespace(motion=motion),
+        look=look,
+        reader=reader,
+        finished=lambda index: 0,
+    )
     film = [view(0), view(3), view(3) + 0.001]
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
     given = [frame.image for _, frame in _with_motion(frames, ready)]

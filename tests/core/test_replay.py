@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ class Rerun:
 def reruns(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Rerun]]:
     monkeypatch.setattr(replay, "Replay", Rerun)
     monkeypatch.setattr(Compute, "records", True)
-    monkeypatch.setattr(replay.Room, "on", lambda device: "room")
+    monkeypatch.setattr(replay.Room, "on", lambda device: SimpleNamespace(leave=lambda: None))
     monkeypatch.setattr(Rerun, "made", 0)
     yield Rerun
 
@@ -114,13 +115,19 @@ def test_what_cannot_be_recorded_is_called_and_said_once(
     reruns: type[Rerun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*asked: object) -> Rerun:
-        raise RuntimeError("operation not permitted\nand a trace")
+        try:
+            raise RuntimeError("operation not permitted\nand a trace")
+        finally:
+            raise RuntimeError("something was raised before")
 
-    monkeypatch.setattr(replay, "Replay", broken)
     work = optimizer()
+    for _ in range(2):  # recorded, and then of no use any more
+        work.content(frame(1)[0])
+    monkeypatch.setattr(replay, "Replay", broken)
     results = [two_steps(work, *frame(0))[0] for _ in range(4)]
     said = "without CUDA graphs, which is slower: operation not permitted"
     assert work.replays.warnings == [said]
+    assert work.replays.find("content", lambda given: [], {"image": frame(1)[0]}) is None
     assert all(torch.equal(results[0], other) for other in results)
 
 
@@ -176,3 +183,4 @@ def test_a_call_that_waits_for_its_device_is_refused() -> None:
             Room.on(torch.device("cuda")),
         )
     assert float(torch.ones(3, device="cuda").sum()) == 3  # the device can be used as before
+    torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from threading import Lock
 from typing import Final, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -21,9 +22,12 @@ from vidstyle.images import to_tensor
 # the next one's are found.
 ROOM: Final = 576_000_000
 SHARE: Final = 8  # of a card's memory, one part in so many
-LEAST: Final = 9  # pairs: those that are found ahead, and the one at hand
+WAITING: Final = 9  # pairs: those that are asked for ahead, at hand, or still to be judged
+PIXEL_BYTES: Final = 24  # of a pair: flow and trust both ways
+PAIR_CORES: Final = 4  # of a machine with a GPU, to a pair that is looked for
+MOST_THREADS: Final = 4
 
-Pair = tuple[int, int]
+Pair = tuple[tuple[int, ...], tuple[int, ...]]  # what its pictures are called
 
 
 class Correspondence(NamedTuple):
@@ -51,31 +55,28 @@ class Motion:
 
     Asked ahead of time by other threads, the first pass's answers are there when they are needed. A
     pass that comes back over a shot meets the same pairs, the latest first, and so does who judges
-    the result: as many as fit into `room` bytes are remembered, `LEAST` always, under what their
-    pictures hold.
+    the result: as many as fit into `room` bytes are remembered, under what their pictures hold, and
+    `WAITING` always, besides those that `threads` are at.
     """
 
     def __init__(self, estimate: FlowEstimator, device: torch.device, room: int) -> None:
-        self.estimate, self.device, self.room = estimate, device, room
+        self.estimate, self.device, self.room, self.threads = estimate, device, room, 1
         self._known: dict[Pair, Future[Links]] = {}
         self._one = Lock()
 
     def between(self, earlier: np.ndarray, later: np.ndarray) -> Links:
         """Pictures are (H, W, 3) float32 RGB in [0, 1]; what another thread is at is waited for."""
-        pair = _name(earlier), _name(later)
+        pair, mine = (_name(earlier), _name(later)), Future[Links]()
         with self._one:
-            found, mine = self._known.get(pair), Future[Links]()
-            if found is None:
-                self._known[pair] = mine
-        if found is not None:
-            return found.result()
-        try:
-            mine.set_result(self._found(earlier, later))
-        except BaseException as error:
-            mine.set_exception(error)
-        with self._one:
-            self._forget(mine)
-        return mine.result()
+            found = self._known.setdefault(pair, mine)
+        if found is mine:
+            try:
+                mine.set_result(self._found(earlier, later))
+            except BaseException as error:
+                mine.set_exception(error)
+            with self._one:
+                self._forget(mine)
+        return found.result()
 
     def _forget(self, latest: Future[Links]) -> None:
         """What there is no room for; and a failure, which who asks again may be spared."""
@@ -84,8 +85,19 @@ class Motion:
             return
         links = latest.result()
         size = sum(part.nbytes for part in (*links.to_earlier, *links.to_later, links.alike))
-        while len(self._known) > max(LEAST, self.room // size):
+        while len(self._known) > max(WAITING + self.threads, self.room // size):
             del self._known[next(iter(self._known))]
+
+    def use_threads(self, height: int, width: int) -> int:
+        """How many may ask ahead, for pictures of that size.
+
+        One on a CPU, which has no cores to spare, and whose optimiser has no need of more.
+        """
+        if self.device.type == "cuda":
+            fitting = room_on(self.device) // (height * width * PIXEL_BYTES) - WAITING
+            cores = torch.get_num_threads() // PAIR_CORES
+            self.threads = max(1, min(MOST_THREADS, cores, fitting))
+        return self.threads
 
     def judged_by(self, earlier: np.ndarray, later: np.ndarray) -> Correspondence:
         """`to_later` of `between` alone; where it is forgotten, or was never asked for, found anew.
@@ -123,11 +135,6 @@ def room_on(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).total_memory // SHARE
 
 
-def _name(image: np.ndarray) -> int:
-    """Of a picture's bits, by the sums of its rows and columns: to hash all of them takes longer.
-
-    And lets no other thread run meanwhile.
-    """
-    bits = np.ascontiguousarray(image).view(np.uint32).reshape(len(image), -1)
-    rows, columns = (bits.sum(axis, dtype=np.uint32).tobytes() for axis in (1, 0))
-    return hash((image.shape, rows, columns))
+def _name(image: np.ndarray) -> tuple[int, ...]:
+    """Of a picture's bytes; other threads run meanwhile, which `hash` would not let them."""
+    return (*image.shape, crc32(np.ascontiguousarray(image).data))
