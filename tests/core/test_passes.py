@@ -190,7 +190,8 @@ def peak_memory(frames: int, folder: Path) -> int:
 
 
 def test_memory_does_not_grow_with_the_shot(tmp_path: Path) -> None:
-    assert peak_memory(300, tmp_path) < peak_memory(50, tmp_path) + 2 * 72 * 76 * 12
+    waiting = 8  # pictures between threads, now more, now fewer
+    assert peak_memory(300, tmp_path) < peak_memory(50, tmp_path) + waiting * 72 * 76 * 12
 
 
 def test_the_spool_keeps_sixteen_bits_and_leaves_nothing(tmp_path: Path) -> None:

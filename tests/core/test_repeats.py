@@ -88,6 +88,13 @@ def test_doubled_frames_are_painted_as_one_and_cost_nothing(tmp_path: Path, pass
     assert again == steps
 
 
+def ready_for(styler: Any, look: StyleSettings) -> Any:
+    """A render of `view`s of which nothing is finished yet."""
+    height, width, _ = view(0).shape
+    reader = SimpleNamespace(info=SimpleNamespace(height=height, width=width))
+    return SimpleNamespace(styler=styler, look=look, reader=reader, finished=lambda index: 0)
+
+
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
     tmp_path: Path, passes: int
@@ -103,7 +110,7 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
 
     look = StyleSettings(steps=1, first_steps=2, passes=passes)
     styler = OptimizingStyler(toy_net(), [stripes()], cpu(), look, estimate)
-    ready: Any = SimpleNamespace(styler=styler, look=look, finished=lambda index: 0)
+    ready = ready_for(styler, look)
     noise = np.random.default_rng(0).normal(0, 0.3 / 255, (7, *view(0).shape)).astype(np.float32)
     film = [view(x) + grain for x, grain in zip((0, 3, 3, 6, 6, 9, 9), noise, strict=True)]
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
@@ -116,13 +123,7 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
 def test_in_one_pass_a_repeat_is_judged_by_its_own_picture() -> None:
     look = StyleSettings(passes=1)
     motion = SimpleNamespace(between=lambda one, other: None, use_threads=lambda *size: 1)
-    reader = SimpleNamespace(info=SimpleNamespace(height=80, width=112))
-    ready: Any = SimpleNamespace(
-        styler=SimpleNamespace(motion=motion),
-        look=look,
-        reader=reader,
-        finished=lambda index: 0,
-    )
+    ready = ready_for(SimpleNamespace(motion=motion), look)
     film = [view(0), view(3), view(3) + 0.001]
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
     given = [frame.image for _, frame in _with_motion(frames, ready)]
