@@ -23,7 +23,7 @@ import numpy as np
 
 from vidstyle.disk import disk_errors
 from vidstyle.frame import Frame
-from vidstyle.images import as_on_disk, from_levels, to_levels
+from vidstyle.images import from_levels, to_levels
 from vidstyle.pipeline import ahead, behind
 from vidstyle.settings import AHEAD, BLOCK
 
@@ -77,13 +77,11 @@ class Spool:
         """Waits until all is written that was given."""
         self._later.wait()
 
-    def add(self, image: np.ndarray) -> np.ndarray:
-        """The next frame, which has no result yet; gives it as it will be read."""
+    def add(self, image: np.ndarray) -> None:
+        """The next frame, which has no result yet."""
         self._shape = image.shape
         self.frames += 1
-        image = as_on_disk(image)
         self._later(self.frames - 1, 0, image)
-        return image
 
     def replace(self, index: int, result: np.ndarray) -> None:
         self._later(index, 1, result)
@@ -125,9 +123,9 @@ def stylize_in_passes(
 ) -> Iterator[np.ndarray]:
     """(shot, frame) → the stylised pictures in the same order, (H, W, 3) float32 in [0, 1].
 
-    Frames wait in `folder`, a block at most; with `loop` all of a shot, since in a clip of one shot
-    its first frame is then held to its last one too. `on_frame` is told a shot and a frame's index
-    once for every pass.
+    Frames are `as_on_disk`, since later passes see them so. They wait in `folder`, a block at most;
+    with `loop` all of a shot, since in a clip of one shot its first frame is then held to its last
+    one too. `on_frame` is told a shot and a frame's index once for every pass.
     """
     # One before a block is looked at too, and is where a new frame goes before one is given.
     capacity = sys.maxsize if loop else AHEAD + BLOCK + 1
@@ -172,8 +170,8 @@ class _Refining:
     def add(self, frame: Frame) -> None:
         if not self.spool.frames:
             self.first_index = frame.index
-        image = self.spool.add(frame.image)  # as later passes will see it
-        self.spool.replace(self.spool.frames - 1, self.styler.next_frame(image))
+        self.spool.add(frame.image)
+        self.spool.replace(self.spool.frames - 1, self.styler.next_frame(frame.image))
         self.on_frame(frame.index)
 
     def give(self, most: int) -> Iterator[np.ndarray]:

@@ -230,7 +230,7 @@ def _in_passes(images: Iterable[np.ndarray], styler: OptimizingStyler) -> Iterat
 def _one_shot(images: Iterable[np.ndarray]) -> Iterator[tuple[int, Frame]]:
     for index, image in enumerate(images):
         check_image(image)
-        yield 0, Frame(image, index, index, Fraction(1))
+        yield 0, Frame(as_on_disk(image), index, index, Fraction(1))
 
 
 def stylize_image(
@@ -611,7 +611,7 @@ def _noted(frames: Iterable[tuple[int, Frame]], shots: deque[int]) -> Iterator[t
 
 
 def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[tuple[int, Frame]]:
-    """The same; what the first pass will ask about motion has then been found.
+    """The same, for several passes as on disk; what the first will ask about motion has been found.
 
     But for what is finished, for what repeats the frame before (a long hold's few pairs are found
     late), and for a network's flow, which would take turns with the optimiser. For several passes a
@@ -620,7 +620,8 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
     """
     motion, look = ready.styler.motion, ready.look
     if motion is None or look.flow not in BESIDE or not look.strength:
-        yield from frames
+        for shot, frame in frames:
+            yield shot, replace(frame, image=as_on_disk(frame.image)) if look.rounds > 1 else frame
         return
 
     def find(item: _Asked) -> None:

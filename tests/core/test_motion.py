@@ -14,6 +14,7 @@ from tests.core.toys import cpu, square_on_ground, stripes, toy_net
 from vidstyle.flow import load_flow
 from vidstyle.flow.motion import Motion
 from vidstyle.frame import Frame
+from vidstyle.images import as_on_disk
 from vidstyle.passes import stylize_in_passes
 from vidstyle.pipeline import ahead, behind, side_by_side
 from vidstyle.stylize import OptimizingStyler
@@ -118,7 +119,7 @@ def test_what_is_found_ahead_is_there_when_it_is_asked_for(threads: int) -> None
 def test_a_pass_that_comes_back_asks_for_no_flow(tmp_path: Path) -> None:
     estimate = Counting()
     styler = OptimizingStyler(toy_net(), [stripes()], cpu(), LOOK, estimate)
-    pictures = enumerate([FIRST, SECOND, THIRD])
+    pictures = enumerate(map(as_on_disk, [FIRST, SECOND, THIRD]))
     shot = [(0, Frame(picture, index, index, Fraction(1, 24))) for index, picture in pictures]
     assert len(list(stylize_in_passes(shot, styler, 2, False, tmp_path))) == 3
     assert estimate.calls == 4

@@ -15,6 +15,7 @@ from tests.core.toys import cpu, stripes, texture, toy_net
 from vidstyle.flow import load_flow
 from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import Frame
+from vidstyle.images import as_on_disk
 from vidstyle.optimize import Step
 from vidstyle.passes import stylize_in_passes
 from vidstyle.render import _with_motion
@@ -112,7 +113,8 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
     styler = OptimizingStyler(toy_net(), [stripes()], cpu(), look, estimate)
     ready = ready_for(styler, look)
     noise = np.random.default_rng(0).normal(0, 0.3 / 255, (7, *view(0).shape)).astype(np.float32)
-    film = [view(x) + grain for x, grain in zip((0, 3, 3, 6, 6, 9, 9), noise, strict=True)]
+    places = zip((0, 3, 3, 6, 6, 9, 9), noise, strict=True)
+    film = [as_on_disk(view(x) + grain) for x, grain in places]
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
     with_motion = _with_motion(frames, ready)
     results = list(stylize_in_passes(with_motion, styler, passes, False, tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from threading import Lock
 from typing import Final, NamedTuple
+from weakref import ref
 from zlib import crc32
 
 import numpy as np
@@ -27,7 +28,10 @@ PIXEL_BYTES: Final = 24  # of a pair: flow and trust both ways
 PAIR_CORES: Final = 4  # of a machine with a GPU, to a pair that is looked for
 MOST_THREADS: Final = 4
 
-Pair = tuple[tuple[int, ...], tuple[int, ...]]  # what its pictures are called
+NAMES: Final = 256  # of arrays, most of which are gone
+
+Name = tuple[int, ...]
+Pair = tuple[Name, Name]
 
 
 class Correspondence(NamedTuple):
@@ -62,11 +66,15 @@ class Motion:
     def __init__(self, estimate: FlowEstimator, device: torch.device, room: int) -> None:
         self.estimate, self.device, self.room, self.threads = estimate, device, room, 1
         self._known: dict[Pair, Future[Links]] = {}
+        self._names: dict[int, tuple[ref[np.ndarray], Name]] = {}
         self._one = Lock()
 
     def between(self, earlier: np.ndarray, later: np.ndarray) -> Links:
-        """Pictures are (H, W, 3) float32 RGB in [0, 1]; what another thread is at is waited for."""
-        pair, mine = (_name(earlier), _name(later)), Future[Links]()
+        """Pictures are (H, W, 3) float32 RGB in [0, 1]; what another thread is at is waited for.
+
+        They may not be changed afterwards.
+        """
+        pair, mine = (self._name(earlier), self._name(later)), Future[Links]()
         with self._one:
             found = self._known.setdefault(pair, mine)
         if found is mine:
@@ -104,10 +112,23 @@ class Motion:
 
         And not remembered: nobody will ask for it again.
         """
-        known = self._known.get((_name(earlier), _name(later)))
+        known = self._known.get((self._name(earlier), self._name(later)))
         if known is not None:
             return known.result().to_later
         return self._both_ways(earlier, later, *self._tensors(earlier, later))[1]
+
+    def _name(self, image: np.ndarray) -> Name:
+        """Of a picture's bytes, found once for each array while it lives.
+
+        By a checksum: other threads run meanwhile, which `hash` would not let them.
+        """
+        seen, name = self._names.get(id(image), (None, None))
+        if seen is None or name is None or seen() is not image:
+            name = (*image.shape, crc32(np.ascontiguousarray(image).data))
+            if len(self._names) >= NAMES:
+                self._names = {}
+            self._names[id(image)] = ref(image), name
+        return name
 
     def _found(self, earlier: np.ndarray, later: np.ndarray) -> Links:
         before, after = self._tensors(earlier, later)
@@ -133,8 +154,3 @@ def room_on(device: torch.device) -> int:
     if device.type == "cpu":
         return ROOM
     return torch.cuda.get_device_properties(device).total_memory // SHARE
-
-
-def _name(image: np.ndarray) -> tuple[int, ...]:
-    """Of a picture's bytes; other threads run meanwhile, which `hash` would not let them."""
-    return (*image.shape, crc32(np.ascontiguousarray(image).data))
