@@ -584,7 +584,7 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
     look = ready.look
     if look.rounds == 1:
         with (
-            ahead(_with_motion(split_shots(ready.reader), ready)) as frames,
+            ahead(_with_motion(split_shots(ready.reader), ready, exact=True)) as frames,
             _resumable(ready) as styler,
         ):
             for shot, source, result in stylize_shots(frames, styler):
@@ -610,8 +610,10 @@ def _noted(frames: Iterable[tuple[int, Frame]], shots: deque[int]) -> Iterator[t
         yield shot, frame
 
 
-def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[tuple[int, Frame]]:
-    """The same, for several passes as on disk; what the first will ask about motion has been found.
+def _with_motion(
+    frames: Iterable[tuple[int, Frame]], ready: _Ready, exact: bool = False
+) -> Iterator[tuple[int, Frame]]:
+    """The same, as on disk unless `exact`; what the first pass will ask about motion is found.
 
     But for what is finished, for what repeats the frame before (a long hold's few pairs are found
     late), and for a network's flow, which would take turns with the optimiser. For several passes a
@@ -621,7 +623,7 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
     motion, look = ready.styler.motion, ready.look
     if motion is None or look.flow not in BESIDE or not look.strength:
         for shot, frame in frames:
-            yield shot, replace(frame, image=as_on_disk(frame.image)) if look.rounds > 1 else frame
+            yield shot, frame if exact else replace(frame, image=as_on_disk(frame.image))
         return
 
     def find(item: _Asked) -> None:
@@ -630,30 +632,30 @@ def _with_motion(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator
 
     threads = motion.use_threads(ready.reader.info.height, ready.reader.info.width)
     with side_by_side(find, _asked(frames, ready), threads) as found:
-        for shot, frame, _ in found:
-            yield shot, frame
+        for shot, frame, image, _ in found:
+            yield shot, frame if exact else replace(frame, image=image)
 
 
 class _Asked(NamedTuple):
-    """A frame, and the pictures between which motion will be asked for."""
+    """A frame, as the styler will see it, and between which pictures it will ask for motion."""
 
     shot: int
     frame: Frame
+    image: np.ndarray
     pair: tuple[np.ndarray, np.ndarray] | None
 
 
 def _asked(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[_Asked]:
     current, finished_to, before, usual = -1, 0, np.empty(0), 0.0
     for shot, frame in frames:
-        image, pair = as_on_disk(frame.image), None  # as the styler will see it
+        image, pair = as_on_disk(frame.image), None
         if shot != current:
             current, finished_to = shot, frame.index + ready.finished(frame.index)
             before, usual = image, 0.0
         elif not repeats(before, image, usual):
             pair = (before, image) if frame.index >= finished_to else None
             before, usual = image, change(before, image)
-        given = replace(frame, image=before) if ready.look.rounds > 1 else frame
-        yield _Asked(shot, given, pair)
+        yield _Asked(shot, frame, before if ready.look.rounds > 1 else image, pair)
 
 
 def _pass_frames(
