@@ -33,11 +33,10 @@ from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import load_features
 from vidstyle.flow import FlowEstimator, load_flow
-from vidstyle.flow.motion import Correspondence, Motion
 from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import ClipInfo, Frame, Shot
 from vidstyle.images import as_on_disk, check_image, check_sides
-from vidstyle.measure import Follow, WarpError
+from vidstyle.measure import WarpError
 from vidstyle.opencv import opencv
 from vidstyle.optimize import Step
 from vidstyle.options import RenderSettings
@@ -571,7 +570,9 @@ class _Tally:
 
     def judge(self, shot: int, source: Frame, result: Frame) -> None:
         if self.steadiness is not None:
-            self.steadiness.add(source.image, result.image, new_shot=shot != self._judged)
+            # As the styler has seen it, so that its motion is known still, mostly.
+            seen = as_on_disk(source.image)
+            self.steadiness.add(seen, result.image, new_shot=shot != self._judged)
         self._judged = shot
 
 
@@ -662,7 +663,7 @@ def _pass_frames(
     frames: Generator[tuple[int, Frame, Frame]], writer: ClipWriter, styler: OptimizingStyler
 ) -> _Tally:
     motion = styler.motion
-    tally = _Tally(WarpError(_followed(motion)) if motion else None)
+    tally = _Tally(WarpError(motion.judged_by) if motion else None)
     beside = styler.settings.flow in BESIDE
 
     def write(shot: int, source: Frame, result: Frame) -> None:
@@ -674,15 +675,6 @@ def _pass_frames(
             put(shot, source, result)
             (judge if beside else tally.judge)(shot, source, result)
     return tally
-
-
-def _followed(motion: Motion) -> Follow:
-    """As the frames were carried: it is mostly known still."""
-
-    def follow(earlier: np.ndarray, later: np.ndarray) -> Correspondence:
-        return motion.judged_by(as_on_disk(earlier), as_on_disk(later))
-
-    return follow
 
 
 def _counted(passes: int, begun: float, on_event: OnEvent) -> OnFrame:

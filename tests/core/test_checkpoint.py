@@ -249,10 +249,12 @@ def test_no_more_than_a_minute_is_left_to_a_power_loss(
     assert sum(count for _, count in synced) >= frames / 4 * (1 - 60 / seconds / frames) - 1
 
 
+@pytest.mark.parametrize("room", [1, 8])
 def test_a_signal_while_a_piece_is_written_loses_no_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    """It comes where the end of a shot waits for the thread that writes."""
+    """It comes where the end of a shot waits for the thread that writes, or for room to ask it."""
+    monkeypatch.setattr(checkpoint, "WAITING", room)
     writing, goes_on = Event(), Event()
     write = checkpoint._write_array
 
@@ -264,7 +266,7 @@ def test_a_signal_while_a_piece_is_written_loses_no_frame(
     work = Work(tmp_path, "a", PICTURE)
     with pytest.raises(KeyboardInterrupt), work.held({}, HERE), work.shot(0) as shot:
         monkeypatch.setattr(checkpoint, "_write_array", slow)
-        for image in images(3):
+        for image in images(1 if room == 1 else 3):
             shot.add(image, {"n": torch.zeros(1)})
         writing.wait()
         plain = shot._later._waiting[0]
@@ -277,7 +279,7 @@ def test_a_signal_while_a_piece_is_written_loses_no_frame(
             return type(plain).result(plain, timeout)
 
         plain.result = result  # type: ignore[method-assign]
-    assert stored(tmp_path) == [(0, 0, 3)]
+    assert stored(tmp_path) == [(0, 0, 1 if room == 1 else 3)]
 
 
 @pytest.mark.parametrize(

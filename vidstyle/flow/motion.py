@@ -57,9 +57,9 @@ class Motion:
 
     Carrying follows the flow from the earlier frame to the later both ways, as judges do.
 
-    Asked ahead of time by other threads, the first pass's answers are there when they are needed. A
-    pass that comes back over a shot meets the same pairs, the latest first, and so does who judges
-    the result: as many as fit into `room` bytes are remembered, under what their pictures hold, and
+    Asked ahead of time by other threads, answers are there when the first pass needs them. A pass
+    that comes back over a shot meets the same pairs, the latest first, and so does who judges the
+    result: as many as fit into `room` bytes are remembered, under what their pictures hold, and
     `WAITING` always, besides those that `threads` are at.
     """
 

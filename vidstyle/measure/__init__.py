@@ -6,12 +6,11 @@ Pictures are (H, W, 3) float32 RGB in [0, 1].
 from vidstyle.measure.clips import FrameMeasured, measure_video
 from vidstyle.measure.measurement import Measurement, WorstPair
 from vidstyle.measure.style import JUDGE_SIDE, StyleJudge, native_side
-from vidstyle.measure.warping import SOURCE_FLOOR, Follow, PairError, WarpError, along
+from vidstyle.measure.warping import SOURCE_FLOOR, PairError, WarpError, along
 
 __all__ = [
     "JUDGE_SIDE",
     "SOURCE_FLOOR",
-    "Follow",
     "FrameMeasured",
     "Measurement",
     "PairError",
