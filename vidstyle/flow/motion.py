@@ -23,7 +23,8 @@ from vidstyle.images import to_tensor
 # the next one's are found.
 ROOM: Final = 576_000_000
 SHARE: Final = 8  # of a card's memory, one part in so many
-WAITING: Final = 9  # pairs: those that are asked for ahead, at hand, or still to be judged
+WAITING: Final = 5  # pairs: those that are asked for ahead, and at hand
+JUDGED: Final = 4  # more, where results come at once, and so do their judges
 PIXEL_BYTES: Final = 24  # of a pair: flow and trust both ways
 PAIR_CORES: Final = 4  # of a machine with a GPU, to a pair that is looked for
 MOST_THREADS: Final = 4
@@ -60,11 +61,12 @@ class Motion:
     Asked ahead of time by other threads, answers are there when the first pass needs them. A pass
     that comes back over a shot meets the same pairs, the latest first, and so does who judges the
     result: as many as fit into `room` bytes are remembered, under what their pictures hold, and
-    `WAITING` always, besides those that `threads` are at.
+    those always that wait to be used, or that `threads` are at. Without room there is one pass.
     """
 
     def __init__(self, estimate: FlowEstimator, device: torch.device, room: int) -> None:
         self.estimate, self.device, self.room, self.threads = estimate, device, room, 1
+        self._waiting = WAITING if room else WAITING + JUDGED
         self._known: dict[Pair, Future[Links]] = {}
         self._names: dict[int, tuple[ref[np.ndarray], Name]] = {}
         self._one = Lock()
@@ -93,7 +95,7 @@ class Motion:
             return
         links = latest.result()
         size = sum(part.nbytes for part in (*links.to_earlier, *links.to_later, links.alike))
-        while len(self._known) > max(WAITING + self.threads, self.room // size):
+        while len(self._known) > max(self._waiting + self.threads, self.room // size):
             del self._known[next(iter(self._known))]
 
     def use_threads(self, height: int, width: int) -> int:
@@ -102,7 +104,7 @@ class Motion:
         One on a CPU, which has no cores to spare, and whose optimiser has no need of more.
         """
         if self.device.type == "cuda":
-            fitting = room_on(self.device) // (height * width * PIXEL_BYTES) - WAITING
+            fitting = room_on(self.device) // (height * width * PIXEL_BYTES) - self._waiting
             cores = torch.get_num_threads() // PAIR_CORES
             self.threads = max(1, min(MOST_THREADS, cores, fitting))
         return self.threads
