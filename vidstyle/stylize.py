@@ -45,6 +45,7 @@ POLISH = 4  # a larger size gets one step for so many at the solved one
 
 # Chosen from the tables in tests/bench/results/README.md.
 FIRST_RATE = 0.03  # Adam's, for a shot's first frame
+POLISH_RATE = 0.015  # above the solved size, where few steps would leave as much grain
 HASTE = 3.0  # times the pace that is added where nothing is painted yet
 RIPE = 0.99  # of a maturity that only ever comes near 1
 DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
@@ -400,7 +401,8 @@ class OptimizingStyler:
         for level, size in enumerate(sizes[kept.level :], kept.level):
             steps = self._effort(self.settings.first_steps, size)
             goal, start = self._goal(resize(content, size)), resize(result, size)
-            adam, place = partial(PixelAdam, rate=FIRST_RATE), (level, len(sizes))
+            rate = FIRST_RATE if max(size) <= SOLVE_SIDE else POLISH_RATE
+            adam, place = partial(PixelAdam, rate=rate), (level, len(sizes))
             result = self._descend(start, goal, adam, steps, place, kept)
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
 
