@@ -463,9 +463,13 @@ def test_quiet_leaves_only_warnings(
 @pytest.mark.parametrize(
     ("ratio", "words"),
     [
-        (0.84, "; steady: 0.8 x the source's own flicker"),
-        (2.0, "; slight flicker: 2.0 x the source's own"),
-        (18.0, "; flickers: 18.0 x the source's own; try a higher --temporal-weight or --steps"),
+        (0.84, "; steady: 0.8 x the source's own flicker, before encoding"),
+        (2.0, "; slight flicker: 2.0 x the source's own, before encoding"),
+        (
+            18.0,
+            "; flickers: 18.0 x the source's own, before encoding; try a higher --temporal-weight "
+            "or --steps",
+        ),
         (None, ""),
     ],
 )

@@ -206,7 +206,7 @@ def _steady(report: Report) -> str:
     if ratio is None:
         return ""
     advice = "; try a higher --temporal-weight or --steps" if ratio > FLICKERING else ""
-    return f"; {verdict(ratio)}{advice}"
+    return f"; {verdict(ratio)}, before encoding{advice}"
 
 
 def drift_warning(levels: float) -> str:
