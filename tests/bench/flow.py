@@ -54,10 +54,13 @@ Motion = Callable[[int, int], np.ndarray]  # frames t, s → (H, W, 2): t's pixe
 
 
 def dis(preset: int, changes: dict[str, int]) -> FlowEstimator:
-    search = cv2.DISOpticalFlow_create(preset)
-    for name, value in changes.items():
-        getattr(search, f"set{name}")(value)
-    return with_dis(search)
+    def make() -> cv2.DISOpticalFlow:
+        search = cv2.DISOpticalFlow_create(preset)
+        for name, value in changes.items():
+            getattr(search, f"set{name}")(value)
+        return search
+
+    return with_dis(make)
 
 
 def estimators(raft: Path | None, device: str) -> dict[str, FlowEstimator]:
