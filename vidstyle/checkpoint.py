@@ -241,10 +241,10 @@ def _finish(partial: Path, name: str, suffix: str) -> Path:
     return path
 
 
-def _bring_to_disk(paths: Iterable[Path]) -> None:
+def _bring_to_disk(folder: Path, paths: Iterable[Path]) -> None:
     for path in paths:
         sync_file(path)
-        sync_folder(path.parent)
+    sync_folder(folder)
 
 
 def _is_sound(path: Path) -> bool:
@@ -361,7 +361,7 @@ class Sketch:
             for name, tensor in state.items():
                 _write_array(archive, name, tensor.cpu().numpy())
         kept = _finish(partial, f"{self._shot:08}-{self.work:08}", ".sketch")
-        _bring_to_disk([kept])
+        _bring_to_disk(self._folder, [kept])
         self._files = [kept]
         for path in old:
             if path != kept:
@@ -490,8 +490,8 @@ class StoredShot:
                 closed = piece.commit(ends_shot) if piece else []
                 self.pieces += closed
                 self._unsynced += [piece.path for piece in closed]
-                if at_once:
-                    _bring_to_disk(self._unsynced)
+                if at_once and self._unsynced:
+                    _bring_to_disk(self.folder, self._unsynced)
                     self._unsynced.clear()
         finally:
             if piece:

@@ -248,17 +248,18 @@ class Optimizer:
 
     @torch.no_grad()
     def content(self, image: Tensor) -> Tensor:
-        tap, size = self.net.content_tap, image.shape[2:]
-        if replay := self._replay("content", size, {"image": image}, self._content):
-            return replay({"image": image})[0].clone()  # as the next frame overwrites it
-        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(size)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        inputs = {"image": image}
+        replay = self._replay(
+            "content", image.shape[2:], inputs, lambda given: [self._content(given["image"])]
+        )
+        if replay is None:
+            return self._content(image)
+        return replay(inputs)[0].clone()  # as the next frame overwrites it
 
-    @torch.no_grad()
-    def _content(self, given: Tensors) -> list[Tensor]:
-        image, tap = given["image"], self.net.content_tap
-        (whole,) = self.strips(image.shape[2:])
-        return [self.features(whole, image, [tap])[tap]]
+    def _content(self, image: Tensor) -> Tensor:
+        tap = self.net.content_tap
+        parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(image.shape[2:])]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
@@ -334,8 +335,9 @@ class Optimizer:
 
         A step of larger ones takes longer than to launch it, and a recording as much memory again.
         """
-        needed = step_bytes(self.net, *size)
-        if not self.compute.records or needed > self.compute.room / RECORDED:
+        if not self.compute.records:
+            return None
+        if step_bytes(self.net, *size) > self.compute.room / RECORDED:
             return None
         return self.replays.find(settings, call, inputs)
 

@@ -230,7 +230,7 @@ def test_no_more_than_a_minute_is_left_to_a_power_loss(
     """However the shots fall. Between, files are left to the system: it is faster than a disk."""
     synced = list[tuple[float, int]]()
 
-    def bring(paths: list[Path]) -> None:
+    def bring(folder: Path, paths: list[Path]) -> None:
         synced.append((clock[0], len(paths)))
 
     monkeypatch.setattr(checkpoint, "_bring_to_disk", bring)
