@@ -31,7 +31,7 @@ from vidstyle.device import (
 )
 from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
-from vidstyle.features import load_features
+from vidstyle.features import arranged, load_features
 from vidstyle.flow import FlowEstimator, load_flow
 from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import ClipInfo, Frame, Shot
@@ -176,7 +176,7 @@ def make_styler(
         features.name, features.weights, features.style_layers, features.content_layer
     )
     net = net.reflecting()
-    net = net.aligned() if device.type == "cuda" else net
+    net = arranged(net) if device.type == "cuda" else net
     net = net.to(device).to(memory_format=torch.channels_last)
     chosen = Compute(device, choose_precision(compute.precision, device, net))
     return OptimizingStyler(net, paintings, chosen, look, flow, on_step)
@@ -198,7 +198,7 @@ def _prepare_device(compute: ComputeSettings) -> torch.device:
         torch.set_num_threads(compute.threads)
     keep_freed_memory()
     if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True  # what is not: the mirrored borders' gradients
+        torch.backends.cudnn.deterministic = True  # all else that is used there is so by itself
         torch.cuda.reset_peak_memory_stats(device)
     return device
 

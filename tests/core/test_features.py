@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 from torchvision import models
 
 from tests.core.teacher_features import STORED, seen_by
 from tests.core.toys import toy_net
 from vidstyle.errors import InputError, SettingsError
-from vidstyle.features import FEATURES, load_features
+from vidstyle.features import FEATURES, arranged, load_features
 from vidstyle.features.lite import (
     LAYERS,
     build_lite,
@@ -23,6 +24,8 @@ from vidstyle.features.lite import (
     names_of,
     shipped_weights,
 )
+from vidstyle.features.mirrored import Mirrored
+from vidstyle.features.pool import AveragePool
 from vidstyle.features.taps import steps_in_use
 from vidstyle.features.vgg import step_names
 from vidstyle.weights import cached_file, fetch_weights
@@ -235,20 +238,69 @@ def test_lite_loads_weights_that_were_taught_elsewhere(tmp_path):
     assert torch.allclose(found, other(picture(), ["relu3_4"])["relu3_4"], atol=1e-6)
 
 
+def gradient_and_features(net, picture, dtype=torch.float32):
+    image = picture.clone(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        features = net(image, net.style_taps)
+    loss = sum(f.float().square().sum() for f in features.values())
+    (gradient,) = torch.autograd.grad(loss, image)
+    return [gradient, *(f.detach() for f in features.values())]
+
+
 @pytest.mark.parametrize("name", ["lite", "toy"])
-def test_channels_of_zeros_change_nothing(name):
+def test_arranged_for_a_gpu_it_is_the_same_network(name):
     def load():
         return (load_features(name) if name == "lite" else toy_net()).reflecting()
 
-    picture, seen = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)), []
-    for net in (load(), load().aligned()):
-        image = picture.clone().requires_grad_()
-        features = net(image, net.style_taps)
-        (gradient,) = torch.autograd.grad(sum(f.square().sum() for f in features.values()), image)
-        seen.append([*features.values(), gradient])
-    assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in zip(*seen, strict=True))
-    first = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
-    assert first.weight.shape[1] == 8 and not first.weight[:, 3:].any()
+    picture = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    plain, other = (gradient_and_features(net, picture) for net in (load(), arranged(load())))
+    assert all(
+        torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in zip(plain, other, strict=True)
+    )
+
+
+def test_arranged_it_is_as_near_in_bfloat16():
+    """As the plain one in bfloat16 is to float32: biases that are passed on are rounded once."""
+    picture = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    plain, other = load_features().reflecting(), arranged(load_features().reflecting())
+    truth = gradient_and_features(plain, picture)
+    errors = [
+        [float((a.float() - b).norm() / b.norm()) for a, b in zip(made, truth, strict=True)]
+        for made in (gradient_and_features(net, picture, torch.bfloat16) for net in (plain, other))
+    ]
+    assert all(mine < 1.2 * usual for usual, mine in zip(*errors, strict=True))
+
+
+def test_arranged_nothing_adds_a_bias_in_a_pass_of_its_own():
+    net = arranged(load_features().reflecting())
+    convolutions = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions[0].in_channels == 8
+    assert all(layer.bias is None for layer in convolutions if layer.kernel_size == (3, 3))
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 3)])
+def test_it_pools_as_torch_does(size):
+    """There and back, and back from there: distillation goes through gradients."""
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    usual, made = F.avg_pool2d(x, 2), AveragePool()(x)
+    pull = torch.rand_like(usual)
+    gradients = [torch.autograd.grad(y, x, pull)[0] for y in (usual, made)]
+    assert torch.equal(made, usual) and torch.equal(*gradients)
+    assert torch.autograd.gradgradcheck(lambda y: AveragePool()(y).square(), x)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 3), (3, 3), (3, 7), (4, 4), (5, 4), (12, 9)])
+def test_mirrored_it_reads_and_sends_back_as_torch_pads(size):
+    conv = nn.Conv2d(3, 4, 3, padding=1).double()
+    x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    usual = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), conv.weight, conv.bias)
+    made = Mirrored(conv)(x)
+    pull = torch.rand_like(usual)
+    gradients = [torch.autograd.grad(y, x, pull)[0] for y in (usual, made)]
+    assert torch.allclose(made, usual) and torch.allclose(*gradients)
+    assert made.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_reflecting_mirrors_the_picture_beyond_its_border():

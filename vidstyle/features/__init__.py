@@ -10,13 +10,14 @@ from torch import Tensor
 
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.features import lite, vgg
+from vidstyle.features.arranged import arranged
 from vidstyle.features.taps import TapNet, check_taps, steps_in_use
 from vidstyle.weights import cached_file, fetch_weights, read_weights
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
-__all__ = ["FEATURES", "TapNet", "at_hand", "load_features"]
+__all__ = ["FEATURES", "TapNet", "arranged", "at_hand", "load_features"]
 
 Loader = Callable[[Path | None, Sequence[str], str | None], TapNet]
 

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vidstyle.features.pool import AveragePool
 from vidstyle.features.taps import TapNet
 
 
@@ -65,7 +66,7 @@ LAYERS: Final = (
 def _module(layer: Layer) -> nn.Module:
     wide_in, wide_out, narrow_in, narrow_out = layer[1:]
     if layer.pools:
-        return nn.AvgPool2d(2)
+        return AveragePool()
     if not layer.learns:
         own = nn.Conv2d(wide_in, wide_out, 3, padding=1)
         return nn.Sequential(own, nn.ReLU(inplace=True))

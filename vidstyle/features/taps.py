@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vidstyle.errors import SettingsError
+from vidstyle.features.mirrored import Mirrored
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-ALIGNED = 8  # channels
 
 
 class TapNet(nn.Module):
@@ -95,53 +93,12 @@ class TapNet(nn.Module):
         for part in list(self.modules()):
             for name, layer in part.named_children():
                 if isinstance(layer, nn.Conv2d) and layer.padding != (0, 0):
-                    setattr(part, name, _Mirrored(layer))
-        return self
-
-    def aligned(self) -> TapNet:
-        """The same, its first mirrored convolution with channels of zeros beyond the three colours.
-
-        For a GPU: its tensor cores have kernels for eight channels, and for three, on the way back,
-        slow ones only (pytorch #54404).
-        """
-        first = next(part for part in self.modules() if isinstance(part, _Mirrored))
-        first.widen(-first.conv.in_channels % ALIGNED)
+                    setattr(part, name, Mirrored(layer))
         return self
 
     def frozen(self) -> TapNet:
         """For measuring only: no gradient reaches the weights."""
         return self.eval().requires_grad_(False)
-
-
-class _Mirrored(nn.Module):
-    """A convolution whose padding is its input mirrored.
-
-    torch's own `padding_mode` does that in float32 where a CPU multiplies in bfloat16, and converts
-    there and back: a tenth of a step.
-    """
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        down, across = cast(tuple[int, int], conv.padding)
-        self.conv, self.edges, self.zeros = conv, (across, across, down, down), 0
-        conv.padding = (0, 0)
-
-    def widen(self, zeros: int) -> None:
-        """So many more channels are read, all of them 0."""
-        weight, self.zeros = self.conv.weight, zeros
-        wider = F.pad(weight.detach(), (0, 0, 0, 0, 0, zeros))
-        self.conv.weight = nn.Parameter(wider, requires_grad=weight.requires_grad)
-        self.conv.in_channels += zeros
-
-    def forward(self, x: Tensor) -> Tensor:
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind):
-            x = x.to(torch.get_autocast_dtype(kind))
-        with torch.autocast(kind, enabled=False):
-            x = F.pad(x, self.edges, mode="reflect")
-            if self.zeros:
-                x = F.pad(x, (0, 0, 0, 0, 0, self.zeros))
-        return cast(Tensor, self.conv(x))
 
 
 def steps_in_use(names: list[str], style_taps: Sequence[str], content_tap: str) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vidstyle.errors import InputError
+from vidstyle.features.pool import AveragePool
 from vidstyle.features.taps import TapNet, steps_in_use
 
 # Channels of each convolution, a block a row; a pool stands between blocks.
@@ -70,7 +71,7 @@ def build_vgg(
 
 
 def _plain_step(step: str) -> nn.Module:
-    return nn.ReLU() if step.startswith("relu") else nn.AvgPool2d(2)
+    return nn.ReLU() if step.startswith("relu") else AveragePool()
 
 
 def _convolution(

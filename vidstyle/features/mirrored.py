@@ -1,0 +1,98 @@
+"""Convolutions that see their input mirrored beyond its border, instead of zeros."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+LEAST = 4  # pixels a side: below, its second and its last but one are not in that order
+
+
+class Mirrored(nn.Module):
+    """A 3×3 convolution whose padding is its input mirrored.
+
+    In the format that it multiplies in: torch's `padding_mode` pads before autocast. And in
+    channels_last: torch's `reflection_pad2d` leaves that on a GPU, and adds up its gradient value
+    by value there; on a CPU it takes two to four times as long ("Beside a GPU" in
+    tests/bench/results/README.md).
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert conv.kernel_size == (3, 3) and conv.padding == (1, 1)
+        self.conv, self.more = conv, 0
+        conv.padding = (0, 0)
+
+    def widen(self, more: int) -> None:
+        """Reads so many more channels: one of ones, to which the bias goes as a weight, and zeros.
+
+        For a GPU, which has kernels for eight channels and not for three, and adds a bias in a pass
+        of its own.
+        """
+        conv, self.more = self.conv, more
+        own = conv.in_channels
+        weight = conv.weight.new_zeros(conv.out_channels, own + more, 3, 3)
+        weight[:, :own] = conv.weight.detach()
+        if conv.bias is not None:
+            weight[:, own, 1, 1] = conv.bias.detach()
+        conv.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
+        conv.in_channels, conv.bias = own + more, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind, dtype = x.device.type, x.dtype
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+        if min(x.shape[2:]) < LEAST:
+            return cast(Tensor, self.conv(F.pad(x.to(dtype), (1, 1, 1, 1), mode="reflect")))
+        return cast(Tensor, self.conv(_Border.apply(x, dtype, self.more)))
+
+
+class _Border(torch.autograd.Function):
+    """(B, C, H, W) → (B, C + more, H + 2, W + 2) in `dtype`; H and W are at least LEAST."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, more: int) -> Tensor:
+        b, c, h, w = x.shape
+        ctx.channels, ctx.dtype = c, x.dtype
+        wider = torch.empty(
+            (b, c + more, h + 2, w + 2),
+            dtype=dtype,
+            device=x.device,
+            memory_format=torch.channels_last,
+        )
+        if more:
+            wider[:, c] = 1
+            wider[:, c + 1 :] = 0
+        own = wider[:, :c]
+        own[..., 1:-1, 1:-1] = x
+        own[..., 1:-1, _outermost(w + 2)] = x[..., _second(w)]
+        own[..., _outermost(h + 2), :] = own[..., 1:-1, :][..., _second(h), :]
+        return wider
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        gradient = gradient[:, : ctx.channels]
+        inner = gradient[..., 1:-1, 1:-1]
+        h, w = inner.shape[2:]
+        own = torch.empty_like(inner, dtype=ctx.dtype, memory_format=torch.channels_last)
+        own.copy_(inner)
+        rows, columns = _outermost(h + 2), _outermost(w + 2)
+        own[..., _second(h), :] += gradient[..., rows, 1:-1]
+        own[..., _second(w)] += gradient[..., 1:-1, columns]
+        own[..., _second(h), _second(w)] += gradient[..., rows, columns]
+        return own, None, None
+
+
+def _outermost(size: int) -> slice:
+    """The first and the last: both in one operation, of which a GPU counts the number."""
+    return slice(0, size, size - 1)
+
+
+def _second(size: int) -> slice:
+    """The second and the last but one, which mirror as what lies beyond."""
+    return slice(1, size - 1, size - 3)
