@@ -90,17 +90,75 @@ def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     return (error / target.square().sum((1, 2)).clamp_min(1e-12)).sum()
 
 
+class _SquaredDistance(torch.autograd.Function):
+    """Σ (F − T)² of each sample, (B,) float32; what is kept for the way back is in F's format.
+
+    Autograd would convert features to float32 and back, and keep that: a tenth of what a step moves
+    on a GPU.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, features: Tensor, target: Tensor) -> Tensor:
+        apart = features - target
+        ctx.save_for_backward(apart)
+        return _energy(apart)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (apart,) = ctx.saved_tensors
+        return apart * (2 * gradients[0])[:, None, None, None].to(apart.dtype), None
+
+
+def _energy(features: Tensor) -> Tensor:
+    """Σ F² of each sample, (B,) float32; half precision's by a norm, which converts as it reads."""
+    if features.element_size() >= 4:
+        return features.square().sum((1, 2, 3))
+    return torch.linalg.vector_norm(features, dim=(1, 2, 3), dtype=torch.float32).square()
+
+
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
-    """‖F − T‖² / ‖T‖² per sample, summed, in float32."""
-    error = (features.float() - target.float()).square().sum((1, 2, 3))
-    return (error / target.float().square().sum((1, 2, 3)).clamp_min(1e-12)).sum()
+    """‖F − T‖² / ‖T‖² per sample, summed, in float32. No gradient reaches T."""
+    with torch.autocast(features.device.type, enabled=False):
+        error = torch.as_tensor(_SquaredDistance.apply(features, target.detach()))
+        return (error / _energy(target.detach()).clamp_min(1e-12)).sum()
+
+
+class _Solved(torch.autograd.Function):
+    """A loss whose gradient by its first argument is known in closed form, and was worked out."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, image: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradients[0] * gradient, None, None
+
+
+def _differences(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Of neighbours, and of those, what lies beyond a border being as it is there.
+
+    The second one, as a matrix, is symmetric: it is its own way back. Autograd's way through slices
+    and a padding would write three times as much, on a GPU in part value by value.
+    """
+    steps = image.shape[axis] - 1
+    first = image.narrow(axis, 1, steps) - image.narrow(axis, 0, steps)
+    second = torch.empty_like(image)
+    second.narrow(axis, 0, steps).copy_(first)
+    second.narrow(axis, steps, 1).zero_()
+    second.narrow(axis, 1, steps).sub_(first)
+    return first, second
 
 
 def tv_loss(image: Tensor) -> Tensor:
     """Anisotropic squared total variation (Mahendran, Vedaldi 2015, β = 2), mean over pixels."""
-    dy = (image[..., 1:, :] - image[..., :-1, :]).square().sum((1, 2, 3))
-    dx = (image[..., :, 1:] - image[..., :, :-1]).square().sum((1, 2, 3))
-    return ((dx + dy) / image[0].numel()).sum()
+    with torch.no_grad():
+        (down, curved_down), (across, curved_across) = (_differences(image, i) for i in (2, 3))
+        loss = (down.square().sum() + across.square().sum()) / image[0].numel()
+        gradient = curved_across.add_(curved_down).mul_(-2 / image[0].numel())
+    return torch.as_tensor(_Solved.apply(image, loss, gradient))
 
 
 def temporal_loss(image: Tensor, target: Tensor, trust: Tensor) -> Tensor:
@@ -116,13 +174,15 @@ def resampling_loss(image: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
 
     A pixel that moves by a whole number and a fraction a of one is read with an error of
     a(1 − a)/2 times the second difference, in x and in y: fine detail that shimmers as it moves.
-    `flow` is (B, 2, H, W) in pixels (x, y), `trust` is c, (B, 1, H, W). What rests, or moves by
-    whole pixels, adds nothing.
+    `flow` is (B, 2, H, W) in pixels (x, y), `trust` is c, (B, 1, H, W); gradients reach `image`
+    only. What rests, or moves by whole pixels, adds nothing.
     """
-    fraction = (flow - flow.round()).abs()
-    share = fraction * (1 - fraction) / 2
-    near = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    across = near[..., 1:-1, 2:] + near[..., 1:-1, :-2] - 2 * image
-    down = near[..., 2:, 1:-1] + near[..., :-2, 1:-1] - 2 * image
-    error = share[:, :1] * across + share[:, 1:] * down
-    return (trust * error.square()).sum() / image[0].numel()
+    with torch.no_grad():
+        fraction = (flow - flow.round()).abs()
+        share_across, share_down = (fraction * (1 - fraction) / 2).split(1, dim=1)
+        error = share_across * _differences(image, 3)[1] + share_down * _differences(image, 2)[1]
+        pull = trust * error
+        loss = (pull * error).sum() / image[0].numel()
+        gradient = _differences(share_across * pull, 3)[1] + _differences(share_down * pull, 2)[1]
+        gradient.mul_(2 / image[0].numel())
+    return torch.as_tensor(_Solved.apply(image, loss, gradient))

@@ -82,6 +82,20 @@ def test_losses_are_summed_over_the_batch():
     assert torch.allclose(tv_loss(both), tv_loss(one) + tv_loss(other))
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_content_loss_is_relative_to_its_target(kind):
+    features, target = numbers(2, 4, 6, 5).requires_grad_(), numbers(2, 4, 6, 5, seed=1)
+    wanted = sum(
+        (f - t).square().sum() / t.square().sum() for f, t in zip(features, target, strict=True)
+    )
+    (truth,) = torch.autograd.grad(wanted, features)
+    loss = content_loss(features.to(kind), target.to(kind))
+    (found,) = torch.autograd.grad(loss, features)
+    close = 1e-5 if kind == torch.float32 else 1e-2
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(wanted.item(), rel=close)
+    assert (found - truth).norm() < close * truth.norm()
+
+
 def test_flat_targets_do_not_divide_by_zero():
     black = torch.zeros(1, 3, 8, 8)
     assert torch.isfinite(content_loss(numbers(1, 3, 8, 8), black))
@@ -93,6 +107,17 @@ def test_tv_loss_of_a_constant_and_of_an_edge():
     edge = torch.zeros(1, 3, 4, 6)
     edge[..., 3:] = 1  # one jump of 1 in each of 4 rows and 3 channels, over 3·4·6 values
     assert tv_loss(edge).item() == pytest.approx(12 / 72)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7, 5), (1, 3, 1, 6), (1, 3, 2, 2)], ids=str)
+def test_gradients_in_closed_form_are_those_of_the_losses(shape):
+    """By finite differences, in double precision: of several samples, of one row, and tiny ones."""
+    torch.manual_seed(0)
+    image = torch.rand(shape, dtype=torch.float64, requires_grad=True)
+    flow = 3 * torch.randn(shape[0], 2, *shape[2:], dtype=torch.float64)
+    trust = torch.rand(shape[0], 1, *shape[2:], dtype=torch.float64)
+    assert torch.autograd.gradcheck(tv_loss, image)
+    assert torch.autograd.gradcheck(lambda x: resampling_loss(x, flow, trust), image)
 
 
 def test_temporal_loss_holds_only_where_trusted():
