@@ -354,9 +354,12 @@ class Optimizer:
         if replay is None:
             return None
 
+        goals = goal.tensors()
+
         def backward() -> Tensor:
-            loss, image.grad = replay(inputs)
-            return loss.clone()  # as the next step overwrites it
+            loss, image.grad = replay({"image": image, **goals})
+            goals.clear()  # the same in the next step
+            return loss.clone()  # as that overwrites it
 
         return backward
 

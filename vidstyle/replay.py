@@ -77,9 +77,12 @@ class Replay:
         return outputs
 
     def __call__(self, inputs: Tensors) -> list[Tensor]:
-        """`call(inputs)`; the same tensors every time, which the next call overwrites."""
-        for name, own in self._inputs.items():
-            own.copy_(inputs[name].detach())
+        """`call` of these and, for what is not given, the last ones that were.
+
+        Gives the same tensors every time, which the next call overwrites.
+        """
+        for name, tensor in inputs.items():
+            self._inputs[name].copy_(tensor.detach())
         self._graph.replay()
         return self._outputs
 

@@ -1,5 +1,6 @@
 """The optimiser of one frame, with a toy network."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,7 +11,7 @@ import torch
 
 from tests.core.toys import cpu, deep_toy_net, stripes
 from vidstyle.device import Compute
-from vidstyle.features import load_features
+from vidstyle.features import arranged, load_features
 from vidstyle.features.strips import Strip
 from vidstyle.images import resize, to_tensor
 from vidstyle.optimize import FARTHEST, Goal, Optimizer, PixelAdam, PixelLBFGS
@@ -256,6 +257,38 @@ def test_cuda_precisions_agree_and_stay_finite(precision, method):
     result = work.descend(start, goal, method, 20, lambda _, x: losses.append(x))
     assert torch.isfinite(result).all() and losses[-1] < losses[0]
     assert result.dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_steps_as_a_cpu_does_and_sums_nothing_in_an_order_of_chance():
+    """Its network is arranged for it, and looked at enlarged, as a clip's frames are."""
+    size = (90, 136)
+    start = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+    def gradient(device: str) -> torch.Tensor:
+        net = load_features().reflecting()
+        net = arranged(net) if device == "cuda" else net
+        net = net.to(device, memory_format=torch.channels_last)
+        work = Optimizer(net, Compute(torch.device(device), "fp32"), StyleSettings())
+        image = start.to(device)
+        goal = goal_of(work, resize(image, size))
+        still, sure = torch.full_like(image[:, :2], 0.4), torch.ones_like(image[:, :1])
+        goal = replace(goal, size=size, carried=image, trust=sure, flow=still, shimmer=0.8, calm=3)
+        moved = (0.9 * image).contiguous(memory_format=torch.channels_last).requires_grad_()
+        work.loss(moved, goal).backward()
+        return moved.grad.cpu()
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = gradient("cuda")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    said = [str(one.message) for one in caught]
+    assert not [line for line in said if "does not have a deterministic" in line]
+    truth = gradient("cpu")
+    assert (found - truth).norm() < 0.02 * truth.norm()
 
 
 @pytest.mark.parametrize("method", [adam(), PixelLBFGS])

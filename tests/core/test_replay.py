@@ -29,8 +29,8 @@ class Rerun:
         self.outputs = [torch.full_like(x, torch.nan) for x in call(self.own)]
 
     def __call__(self, inputs: Tensors) -> list[torch.Tensor]:
-        for name, own in self.own.items():
-            own.copy_(inputs[name].detach())
+        for name, tensor in inputs.items():
+            self.own[name].copy_(tensor.detach())
         for kept, made in zip(self.outputs, self.call(self.own), strict=True):
             kept.copy_(made)
         return self.outputs
