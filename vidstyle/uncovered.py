@@ -48,11 +48,18 @@ def ripened(maturity: Tensor) -> Tensor:
 def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
     """The affine map of colours, content → carried, that fits best where trusted."""
     ones = torch.ones_like(content[:, :1])
+    looks = _pixels(torch.cat([content, ones], dim=1))
     # Double: in float32 sums over a frame the ridge would be rounded away.
-    colours = torch.cat([content, ones], dim=1).flatten(2)[0].double()  # (4, N)
-    weighted = colours * trust.flatten(2)[0]
+    colours = looks.double()
+    weighted = (colours * _pixels(trust)).T
     # Towards the identity: without trust, or in one colour, the content itself is the answer.
-    pull = RIDGE * colours.shape[1] * torch.eye(4, device=content.device, dtype=colours.dtype)
-    aim = weighted @ carried.flatten(2)[0].T.double() + pull[:, :3]
-    mapping = torch.linalg.solve(weighted @ colours.T + pull, aim)
-    return (mapping.T @ colours).to(content.dtype).view_as(content)
+    pull = RIDGE * len(colours) * torch.eye(4, device=content.device, dtype=colours.dtype)
+    aim = weighted @ _pixels(carried).double() + pull[:, :3]
+    mapping = torch.linalg.solve(weighted @ colours + pull, aim)
+    mapped = looks @ mapping.to(looks.dtype)
+    return mapped.view(1, *content.shape[2:], 3).permute(0, 3, 1, 2)
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """(1, C, H, W) → (N, C)."""
+    return image.permute(0, 2, 3, 1).flatten(0, 2)

@@ -40,8 +40,10 @@ def unmoved(flow: Tensor, image: Tensor, other: Tensor) -> Tensor:
     return quiet & (changed <= GRAINY * usual + FAINT)
 
 
-def _mean_square(difference: Tensor) -> Tensor:
-    return blur(difference.square().mean(1, keepdim=True), WINDOW)
+def _mean_square(*differences: Tensor) -> Tensor:
+    """Their sum, of (1, C, H, W) each: (1, 1, H, W), averaged around."""
+    squared = torch.cat(differences, dim=1).square().sum(1, keepdim=True)
+    return blur(squared / differences[0].shape[1], WINDOW)
 
 
 def _slope(image: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ def _slope(image: Tensor) -> Tensor:
     padded = F.pad(blur(image, 1.0), (1, 1, 1, 1), mode="replicate")
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    return _mean_square(dx) + _mean_square(dy)
+    return _mean_square(dx, dy)
 
 
 def _share(yes: Tensor, no: Tensor) -> Tensor:

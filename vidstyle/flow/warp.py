@@ -26,7 +26,9 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
     Outside the image its border repeats.
     """
-    return _read(image, *_places(flow))
+    height, width = image.shape[2:]
+    x, y = _places(flow)
+    return _sampled(image, torch.stack([_unit(x, width), _unit(y, height)], dim=1))
 
 
 def warp_sharp(image: Tensor, flow: Tensor) -> Tensor:
@@ -39,12 +41,13 @@ def warp_sharp(image: Tensor, flow: Tensor) -> Tensor:
     height, width = image.shape[2:]
     coefficients = F.pad(_spline_coefficients(image), (EDGE,) * 4, mode="reflect")
     x, y = _places(flow)
-    columns, rows = _neighbours(x.clamp(0, width - 1)), _neighbours(y.clamp(0, height - 1))
-    moved = sum(
-        (share * other).unsqueeze(1) * _read(coefficients, column + EDGE, row + EDGE)
-        for share, column in columns
-        for other, row in rows
-    )
+    shares_x, columns = _neighbours(x.clamp(0, width - 1), width)
+    shares_y, rows = _neighbours(y.clamp(0, height - 1), height)
+    # The four of a pixel one below the other: to read once is quicker than to read four times.
+    four = torch.broadcast_tensors(columns.unsqueeze(1), rows.unsqueeze(2))
+    read = _sampled(coefficients, torch.stack(four, dim=1).flatten(2, 4))
+    shares = (shares_x.unsqueeze(1) * shares_y.unsqueeze(2)).flatten(1, 2)
+    moved = (read.unflatten(2, (4, height)) * shares.unsqueeze(1)).sum(2)
     still = (flow == 0).all(1, keepdim=True)
     return torch.where(still, image, moved).clamp(0, 1)
 
@@ -64,16 +67,19 @@ def _spline_coefficients(image: Tensor) -> Tensor:
     return image
 
 
-def _neighbours(place: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The four coefficients around each place as two places to read linearly, and their shares.
+def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The four coefficients around each place as two places to read linearly.
 
-    Sigg, Hadwiger 2005, "Fast third-order texture filtering".
+    (B, H, W) in pixels of `size` → their shares and they, (B, 2, H, W), the latter from -1 to 1
+    over the coefficients with their EDGE. Sigg, Hadwiger 2005, "Fast third-order texture
+    filtering".
     """
     whole = place.floor()
     t = place - whole
     first, second, fourth = (1 - t) ** 3 / 6, 2 / 3 - t**2 + t**3 / 2, t**3 / 6
     left, right = first + second, 1 - first - second
-    return [(left, whole - 1 + second / left), (right, whole + 1 + fourth / right)]
+    both = torch.stack([whole - 1 + second / left, whole + 1 + fourth / right], dim=1)
+    return torch.stack([left, right], dim=1), _unit(both + EDGE, size + 2 * EDGE)
 
 
 def _places(flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,13 +90,16 @@ def _places(flow: Tensor) -> tuple[Tensor, Tensor]:
     return xs + flow[:, 0], ys + flow[:, 1]
 
 
-def _read(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    height, width = image.shape[2:]
-    # align_corners=True: -1 and 1 are the centres of the outermost pixels. Side by side in memory:
-    # to weave x and y costs more than to read by them.
-    grid = torch.stack([x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1], dim=1)
-    places = grid.permute(0, 2, 3, 1)
-    return F.grid_sample(image, places, "bilinear", padding_mode="border", align_corners=True)
+def _unit(place: Tensor, size: int) -> Tensor:
+    """Pixels → -1 and 1 at the centres of the outermost ones."""
+    return place * (2 / max(size - 1, 1)) - 1
+
+
+def _sampled(image: Tensor, places: Tensor) -> Tensor:
+    """image (B, C, H, W) read linearly at places (B, 2, h, w): x and y from -1 to 1."""
+    # Side by side in memory: to weave x and y costs more than to read by them.
+    grid = places.permute(0, 2, 3, 1)
+    return F.grid_sample(image, grid, "bilinear", padding_mode="border", align_corners=True)
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
