@@ -20,7 +20,7 @@ from vidstyle.errors import SettingsError
 from vidstyle.losses import gram_matrix
 from vidstyle.settings import PRECISIONS
 
-FORMAT = 3  # of what is timed: an answer about another step is none
+FORMAT = 4  # of what is timed: an answer about another step is none
 CLEARLY_FASTER = 0.85  # of float32's time: less gain is within a short timing's noise
 # Bytes of one step's feature maps: 1280x720 in one go, 1080p in 5 GB in all.
 CPU_ROOM = 3_000_000_000
