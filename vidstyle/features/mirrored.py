@@ -82,9 +82,9 @@ class _Border(torch.autograd.Function):
         own = torch.empty_like(inner, dtype=ctx.dtype, memory_format=torch.channels_last)
         own.copy_(inner)
         rows, columns = _outermost(h + 2), _outermost(w + 2)
-        own[..., _second(h), :] += gradient[..., rows, 1:-1]
-        own[..., _second(w)] += gradient[..., 1:-1, columns]
-        own[..., _second(h), _second(w)] += gradient[..., rows, columns]
+        own[..., _second(h), :].add_(gradient[..., rows, 1:-1])  # not +=: that copies the sum onto itself
+        own[..., _second(w)].add_(gradient[..., 1:-1, columns])
+        own[..., _second(h), _second(w)].add_(gradient[..., rows, columns])
         return own, None, None
 
 
