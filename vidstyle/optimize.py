@@ -17,6 +17,7 @@ from vidstyle.features.taps import TapNet
 from vidstyle.images import resize
 from vidstyle.losses import (
     content_loss,
+    energy,
     gram_loss,
     gram_matrix,
     resampling_loss,
@@ -414,7 +415,7 @@ def _content_share(
         return torch.zeros((), device=work.compute.device)
     tap, whole = work.net.content_tap, goal.content
     own = strip.own(whole, work.net.scale(tap))
-    share = own.float().square().sum() / whole.float().square().sum().clamp_min(1e-12)
+    share = energy(own).sum() / energy(whole).sum().clamp_min(1e-12)
     weight = work.settings.content_weight * goal.hold
     return weight * share * content_loss(features[tap], own)
 

@@ -291,12 +291,16 @@ def test_it_pools_as_torch_does(size):
 
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 3), (3, 3), (3, 7), (4, 4), (5, 4), (12, 9)])
-def test_mirrored_it_reads_and_sends_back_as_torch_pads(size):
+@pytest.mark.parametrize("more", [0, 5])
+def test_mirrored_it_reads_and_sends_back_as_torch_pads(size, more):
     conv = nn.Conv2d(3, 4, 3, padding=1).double()
     x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     usual = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), conv.weight, conv.bias)
-    made = Mirrored(conv)(x)
+    mirrored = Mirrored(conv)
+    if more:
+        mirrored.widen(more)
+    made = mirrored(x)
     pull = torch.rand_like(usual)
     gradients = [torch.autograd.grad(y, x, pull)[0] for y in (usual, made)]
     assert torch.allclose(made, usual) and torch.allclose(*gradients)

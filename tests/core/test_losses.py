@@ -7,6 +7,7 @@ from tests.core.toys import numbers
 from vidstyle.flow.warp import warp
 from vidstyle.losses import (
     content_loss,
+    energy,
     gram_loss,
     gram_matrix,
     resampling_loss,
@@ -94,6 +95,23 @@ def test_content_loss_is_relative_to_its_target(kind):
     close = 1e-5 if kind == torch.float32 else 1e-2
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(wanted.item(), rel=close)
     assert (found - truth).norm() < close * truth.norm()
+
+
+def test_in_fp16_the_contents_pull_is_rounded_as_a_whole():
+    """VGG's large features: what a single difference is multiplied by is less than fp16 has."""
+    features, target = (300 * numbers(1, 64, 30, 40, seed=seed) for seed in (0, 1))
+    features, target = (x.half().float().requires_grad_() for x in (features, target))
+    (truth,) = torch.autograd.grad(content_loss(features, target), features)
+    short = features.detach().half().requires_grad_()
+    scale = 100.0  # as a loss scaler would, here that far
+    (found,) = torch.autograd.grad(scale * content_loss(short, target.half()), short)
+    assert 2 * scale / target.square().sum() < torch.finfo(torch.float16).smallest_normal / 1024
+    assert (found.float() / scale - truth).norm() < 0.05 * truth.norm()
+
+
+def test_energy_of_a_large_map_in_bfloat16_does_not_drift():
+    short = torch.rand(1, 64, 360, 640, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert energy(short).item() == pytest.approx(short.double().square().sum().item(), rel=1e-5)
 
 
 def test_flat_targets_do_not_divide_by_zero():

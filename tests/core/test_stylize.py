@@ -169,7 +169,7 @@ def test_a_restored_styler_goes_on_to_the_same_bits(flow: str | None):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_on_a_gpu_the_same_frames_come_back_within_rounding(precision: str):
-    """A quarter of a level in the mean: there the gradients' sums are added in any order."""
+    """A quarter of a level in the mean, should anything be summed in an order of chance."""
     torch.backends.cudnn.deterministic = True
     compute, net = Compute(torch.device("cuda"), precision), toy_net().reflecting().to("cuda")
     results = []

@@ -40,7 +40,10 @@ def _pass_on_bias(narrow: nn.Conv2d, expand: nn.Conv2d) -> None:
 
 
 class Rectified(nn.Sequential):
-    """A 1×1 convolution and its ReLU in one pass: as a product that adds and rectifies."""
+    """A 1×1 convolution and its ReLU in one pass: as a product that adds and rectifies.
+
+    Of the ReLU, which is not called, the map is counted in `strips`.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         conv = cast(nn.Conv2d, self[0])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-LEAST = 4  # pixels a side: below, its second and its last but one are not in that order
+LEAST = 4  # pixels a side: from there on its second comes before its last but one
 
 
 class Mirrored(nn.Module):
@@ -46,13 +46,11 @@ class Mirrored(nn.Module):
         kind, dtype = x.device.type, x.dtype
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
-        if min(x.shape[2:]) < LEAST:
-            return cast(Tensor, self.conv(F.pad(x.to(dtype), (1, 1, 1, 1), mode="reflect")))
         return cast(Tensor, self.conv(_Border.apply(x, dtype, self.more)))
 
 
 class _Border(torch.autograd.Function):
-    """(B, C, H, W) → (B, C + more, H + 2, W + 2) in `dtype`; H and W are at least LEAST."""
+    """(B, C, H, W) → (B, C + more, H + 2, W + 2) in `dtype`; H and W are at least 2."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, more: int) -> Tensor:
@@ -69,8 +67,10 @@ class _Border(torch.autograd.Function):
             wider[:, c + 1 :] = 0
         own = wider[:, :c]
         own[..., 1:-1, 1:-1] = x
-        own[..., 1:-1, _outermost(w + 2)] = x[..., _second(w)]
-        own[..., _outermost(h + 2), :] = own[..., 1:-1, :][..., _second(h), :]
+        for beyond, mirrored in _ends(w):
+            own[..., 1:-1, beyond] = x[..., mirrored]
+        for beyond, mirrored in _ends(h):
+            own[..., beyond, :] = own[..., 1:-1, :][..., mirrored, :]
         return wider
 
     @staticmethod
@@ -81,18 +81,21 @@ class _Border(torch.autograd.Function):
         h, w = inner.shape[2:]
         own = torch.empty_like(inner, dtype=ctx.dtype, memory_format=torch.channels_last)
         own.copy_(inner)
-        rows, columns = _outermost(h + 2), _outermost(w + 2)
-        own[..., _second(h), :].add_(gradient[..., rows, 1:-1])  # not +=: that copies the sum onto itself
-        own[..., _second(w)].add_(gradient[..., 1:-1, columns])
-        own[..., _second(h), _second(w)].add_(gradient[..., rows, columns])
+        rows, columns = _ends(h), _ends(w)
+        for beyond, mirrored in rows:
+            own[..., mirrored, :].add_(gradient[..., beyond, 1:-1])
+        for beyond, mirrored in columns:
+            own[..., mirrored].add_(gradient[..., 1:-1, beyond])
+        for (above, y), (beside, x) in product(rows, columns):
+            own[..., y, x].add_(gradient[..., above, beside])
         return own, None, None
 
 
-def _outermost(size: int) -> slice:
-    """The first and the last: both in one operation, of which a GPU counts the number."""
-    return slice(0, size, size - 1)
+def _ends(size: int) -> list[tuple[slice, slice]]:
+    """What lies beyond a side's two ends, and what mirrors there: at once where that can be.
 
-
-def _second(size: int) -> slice:
-    """The second and the last but one, which mirror as what lies beyond."""
-    return slice(1, size - 1, size - 3)
+    A GPU counts the number of operations.
+    """
+    if size < LEAST:
+        return [(slice(0, 1), slice(1, 2)), (slice(size + 1, None), slice(size - 2, size - 1))]
+    return [(slice(0, None, size + 1), slice(1, size - 1, size - 3))]
