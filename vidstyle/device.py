@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -87,6 +88,29 @@ def choose_device(name: str) -> torch.device:
             "use auto or cpu, and see vidstyle info"
         )
     return device
+
+
+@contextmanager
+def beside(device: torch.device) -> Iterator[None]:
+    """For what threads do beside the optimiser's: on a GPU, in a stream apart from its own.
+
+    In the one that all threads have in common, whatever waits for the device, as every transfer
+    does, would wait for the steps that the optimiser has asked for meanwhile. On leaving all is
+    done. Memory that another stream goes on with is to be recorded for it (`record_stream`).
+    """
+    if device.type != "cuda":
+        yield
+        return
+    stream = _aside(device)
+    with torch.cuda.stream(stream):
+        yield
+        stream.synchronize()
+
+
+@cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """One for all: what they ask for is soon done, and every stream keeps memory of its own."""
+    return torch.cuda.Stream(device, priority=-1)  # before the optimiser's, and none that records
 
 
 def device_name(device: torch.device) -> str:

@@ -24,6 +24,7 @@ from vidstyle import __version__
 from vidstyle.checkpoint import Checkpointed, Work, naming_work
 from vidstyle.device import (
     Compute,
+    beside,
     choose_device,
     choose_precision,
     device_name,
@@ -629,7 +630,8 @@ def _with_motion(
 
     def find(item: _Asked) -> None:
         if item.pair is not None:
-            motion.between(*item.pair)
+            with beside(motion.device):
+                motion.between(*item.pair)
 
     threads = motion.use_threads(ready.reader.info.height, ready.reader.info.width)
     with side_by_side(find, _asked(frames, ready), threads) as found:
@@ -664,16 +666,20 @@ def _pass_frames(
 ) -> _Tally:
     motion = styler.motion
     tally = _Tally(WarpError(motion.judged_by) if motion else None)
-    beside = styler.settings.flow in BESIDE
+    compiled = styler.settings.flow in BESIDE
 
     def write(shot: int, source: Frame, result: Frame) -> None:
         writer.write(result, source)
         tally.count(shot, result)
 
-    with behind(write) as put, behind(tally.judge) as judge, closing(frames):
+    def judge(shot: int, source: Frame, result: Frame) -> None:
+        with beside(styler.compute.device):
+            tally.judge(shot, source, result)
+
+    with behind(write) as put, behind(judge) as judge_later, closing(frames):
         for shot, source, result in frames:
             put(shot, source, result)
-            (judge if beside else tally.judge)(shot, source, result)
+            (judge_later if compiled else tally.judge)(shot, source, result)
     return tally
 
 

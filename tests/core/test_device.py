@@ -1,11 +1,13 @@
 """Devices and precisions: what is chosen, what is refused."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from tests.core.toys import toy_net
 from vidstyle import device as devices
-from vidstyle.device import Compute, choose_device, choose_precision
+from vidstyle.device import Compute, beside, choose_device, choose_precision
 from vidstyle.disk import user_cache
 from vidstyle.errors import SettingsError
 
@@ -69,3 +71,35 @@ def test_bf16_is_what_the_convolutions_run_in_and_nothing_else():
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert work.content(image).dtype == torch.bfloat16
     assert all(gram.dtype == torch.float32 for gram in work.grams(image).values())
+
+
+def test_beside_a_gpu_a_thread_works_in_a_stream_of_its_own_until_all_is_done(monkeypatch):
+    """One for all threads and for good, of the priority that goes first."""
+    seen = []
+
+    class Stream:
+        def __init__(self, device, priority):
+            seen.append((device, priority))
+
+        def synchronize(self):
+            seen.append("done")
+
+    @contextmanager
+    def entered(stream):
+        seen.append(type(stream).__name__)
+        yield
+        seen.append("left")
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", entered)
+    devices._aside.cache_clear()
+    card = torch.device("cuda", 7)
+    for _ in range(2):
+        with beside(card):
+            seen.append("work")
+    once = ["Stream", "work", "done", "left"]
+    assert seen == [(card, -1), *once, *once]
+    with beside(CPU):
+        seen.append("work")
+    assert seen[9:] == ["work"]
+    devices._aside.cache_clear()

@@ -11,10 +11,12 @@ import torch
 
 from tests.core.test_passes import LOOK
 from tests.core.toys import cpu, square_on_ground, stripes, toy_net
+from vidstyle.device import beside
 from vidstyle.flow import load_flow
-from vidstyle.flow.motion import Motion
+from vidstyle.flow.motion import Links, Motion
 from vidstyle.frame import Frame
 from vidstyle.images import as_on_disk
+from vidstyle.measure.warping import pair_error
 from vidstyle.passes import stylize_in_passes
 from vidstyle.pipeline import ahead, behind, side_by_side
 from vidstyle.stylize import OptimizingStyler
@@ -123,3 +125,28 @@ def test_a_pass_that_comes_back_asks_for_no_flow(tmp_path: Path) -> None:
     shot = [(0, Frame(picture, index, index, Fraction(1, 24))) for index, picture in pictures]
     assert len(list(stylize_in_passes(shot, styler, 2, False, tmp_path))) == 3
     assert estimate.calls == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_beside_a_gpus_steps_motion_is_found_without_waiting_for_them() -> None:
+    gpu, steps = torch.device("cuda", 0), torch.cuda.Event()
+    motion = Motion(load_flow("dis"), gpu, 0)
+    with beside(gpu):
+        motion.between(FIRST, THIRD)  # libraries get ready, which may wait for everything
+    torch.cuda.synchronize(gpu)
+    torch.cuda._sleep(4 * 10**9)  # cycles: two seconds
+    steps.record()
+    with beside(gpu), ThreadPoolExecutor(1) as pool:
+        error = pair_error(motion.judged_by, (FIRST, SECOND), (FIRST, SECOND))
+        links = pool.submit(_found_beside, motion).result()
+    assert not steps.query()
+    torch.cuda.synchronize(gpu)
+    expected = Motion(load_flow("dis"), torch.device("cpu"), 0).between(FIRST, SECOND)
+    for found, truth in zip(links.tensors()[:4], expected.tensors(), strict=False):
+        assert (found.cpu() - truth).abs().mean() < 1e-3
+    assert error is not None and error.source == error.result
+
+
+def _found_beside(motion: Motion) -> Links:
+    with beside(motion.device):
+        return motion.between(FIRST, SECOND)

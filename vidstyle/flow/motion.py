@@ -52,6 +52,9 @@ class Links(NamedTuple):
     to_later: Correspondence
     alike: Tensor
 
+    def tensors(self) -> list[Tensor]:
+        return [*self.to_earlier, *self.to_later, self.alike]
+
 
 class Motion:
     """How a frame and the next correspond; flows are exactly 0 where neither moves (`unmoved`).
@@ -81,12 +84,26 @@ class Motion:
             found = self._known.setdefault(pair, mine)
         if found is mine:
             try:
-                mine.set_result(self._found(earlier, later))
+                mine.set_result(self._finished(self._found(earlier, later)))
             except BaseException as error:
                 mine.set_exception(error)
             with self._one:
                 self._forget(mine)
-        return found.result()
+        return self._taken(found.result())
+
+    def _finished(self, links: Links) -> Links:
+        """Before another thread has it, which may work in another stream of the device."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return links
+
+    def _taken(self, links: Links) -> Links:
+        """Their memory is not given away before this stream has done what it begins with them."""
+        if self.device.type == "cuda":
+            here = torch.cuda.current_stream(self.device)
+            for part in links.tensors():
+                part.record_stream(here)
+        return links
 
     def _forget(self, latest: Future[Links]) -> None:
         """What there is no room for; and a failure, which who asks again may be spared."""
@@ -94,7 +111,7 @@ class Motion:
             self._known = {pair: one for pair, one in self._known.items() if one is not latest}
             return
         links = latest.result()
-        size = sum(part.nbytes for part in (*links.to_earlier, *links.to_later, links.alike))
+        size = sum(part.nbytes for part in links.tensors())
         while len(self._known) > max(self._waiting + self.threads, self.room // size):
             del self._known[next(iter(self._known))]
 
@@ -116,7 +133,7 @@ class Motion:
         """
         known = self._known.get((self._name(earlier), self._name(later)))
         if known is not None:
-            return known.result().to_later
+            return self._taken(known.result()).to_later
         return self._both_ways(earlier, later, *self._tensors(earlier, later))[1]
 
     def _name(self, image: np.ndarray) -> Name:
