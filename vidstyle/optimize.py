@@ -319,7 +319,8 @@ class Optimizer:
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
         way, parts = method(image), self.strips(goal.size or image.shape[2:])
-        backward = self._replayed(image, goal) or partial(self.backward, image, goal, parts)
+        backward = self._replayed(image, goal, steps - made)
+        backward = backward or partial(self.backward, image, goal, parts)
         for step in range(made, steps):  # a step that the scaler passes over counts as well
             image.grad = None
             loss = backward()
@@ -330,7 +331,12 @@ class Optimizer:
         return image.detach()
 
     def _replay(
-        self, settings: Hashable, size: Sequence[int], inputs: Tensors, call: Call
+        self,
+        settings: Hashable,
+        size: Sequence[int],
+        inputs: Tensors,
+        call: Call,
+        times: int = 1,
     ) -> Replay | None:
         """`call`, recorded, where that can be and pays: on a GPU, for maps that are small.
 
@@ -340,10 +346,10 @@ class Optimizer:
             return None
         if step_bytes(self.net, *size) > self.compute.room / RECORDED:
             return None
-        return self.replays.find(settings, call, inputs)
+        return self.replays.find(settings, call, inputs, times)
 
-    def _replayed(self, image: Tensor, goal: Goal) -> Callable[[], Tensor] | None:
-        """As `backward`, where there is a recording of it."""
+    def _replayed(self, image: Tensor, goal: Goal, steps: int) -> Callable[[], Tensor] | None:
+        """As `backward`, for so many steps, where there is a recording of it."""
         inputs = {"image": image, **goal.tensors()}
         size = goal.size or image.shape[2:]
         replay = self._replay(
@@ -351,6 +357,7 @@ class Optimizer:
             size,
             inputs,
             lambda given: self._gradient(given["image"], goal.with_tensors(given)),
+            steps,
         )
         if replay is None:
             return None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3  # calls before one is recorded, in which libraries choose kernels and get room for them
+WORTH = 10  # calls that are to come: to record takes as long as some, and memory
 CLOSE = 1e-2  # of the largest value: what a recording may differ, its sums being in another order
 
 _ONE = Lock()  # recording at a time, in all of the process
@@ -90,8 +91,9 @@ class Replay:
 class Replays:
     """Recordings of calls that their settings tell apart, in memory that they share.
 
-    They are played one at a time. A call is recorded when it is asked for the second time: before
-    that it may not come again. Where one cannot be, none is any more, and `warnings` says so.
+    They are played one at a time. A call is recorded when it is WORTH it at once, or is asked for
+    the second time: before that it may not come again. Where one cannot be, none is any more, and
+    `warnings` says so.
     """
 
     def __init__(self) -> None:
@@ -100,11 +102,13 @@ class Replays:
         self._made: dict[Hashable, Replay] = {}
         self._room: Room | None = None
 
-    def find(self, settings: Hashable, call: Call, inputs: Tensors) -> Replay | None:
-        """None where there is none yet, or cannot be."""
+    def find(
+        self, settings: Hashable, call: Call, inputs: Tensors, times: int = 1
+    ) -> Replay | None:
+        """For so many calls now. None where there is no recording yet, or cannot be."""
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in inputs.items())
         key = (settings, shapes)
-        if self.warnings or key not in self._asked:
+        if self.warnings or (key not in self._asked and times < WORTH):
             self._asked.add(key)
             return None
         if key not in self._made:

@@ -55,7 +55,7 @@ def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
     # Towards the identity: without trust, or in one colour, the content itself is the answer.
     pull = RIDGE * len(colours) * torch.eye(4, device=content.device, dtype=colours.dtype)
     aim = weighted @ _pixels(carried).double() + pull[:, :3]
-    mapping = torch.linalg.solve(weighted @ colours + pull, aim)
+    mapping = torch.linalg.solve_ex(weighted @ colours + pull, aim)[0]  # `solve` waits for a GPU
     mapped = looks @ mapping.to(looks.dtype)
     return mapped.view(1, *content.shape[2:], 3).permute(0, 3, 1, 2)
 

@@ -103,6 +103,19 @@ def test_what_is_asked_for_otherwise_is_recorded_apart(reruns: type[Rerun]) -> N
     assert reruns.made == len(others)
 
 
+def test_what_is_to_come_often_is_recorded_at_once(reruns: type[Rerun]) -> None:
+    recording, plain = optimizer(), unrecorded()
+    start, goal = frame(0)
+    several, many = replay.WORTH - 1, replay.WORTH
+    for steps, made in ((several, 0), (many, 1)):
+        goal = replace(goal, hold=steps / 10)  # another call
+        result, expected = (
+            work.descend(start, goal, PixelLBFGS, steps) for work in (recording, plain)
+        )
+        assert torch.equal(result, expected)
+        assert reruns.made == made
+
+
 def test_content_is_recorded_too(reruns: type[Rerun]) -> None:
     recording, plain = optimizer(), unrecorded()
     pictures = torch.sigmoid(numbers(4, 3, 48, 64)).split(1)
@@ -157,7 +170,7 @@ def test_a_gpu_plays_what_it_was_called_with(precision: str) -> None:
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
         loss = work.backward(image, goal, work.strips(image.shape[2:]))
         gradient, image.grad = image.grad, None
-        play = work._replayed(image, goal)
+        play = work._replayed(image, goal, steps=1)
         if seed == 0:
             assert play is None
             continue
