@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -12,17 +14,36 @@ from torch.nn import functional as F
 
 from vidstyle.errors import InputError
 
+PINNED = 2**25  # bytes of a picture, 1920x1080 at most: larger ones would take a machine's memory
 CELL_SIGMA = 2.5  # of a blur in cells: of white dots it is within 0.03 of one in pixels
 
 
 def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """(H, W, C) float → (1, C, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None]
+    """(H, W, C) float → (1, C, H, W); a GPU may still be fetching it: it may not be changed."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image))
+    return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None]
 
 
 def to_array(image: Tensor) -> np.ndarray:
-    """(1, C, H, W) → (H, W, C)."""
-    return np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy())
+    """(1, C, H, W) float32 → (H, W, C)."""
+    pixels = image[0].permute(1, 2, 0)
+    if image.device.type == "cpu":
+        return np.ascontiguousarray(pixels.numpy())
+    picture = _new_picture(tuple(pixels.shape))
+    torch.from_numpy(picture).copy_(pixels, non_blocking=True)
+    torch.cuda.current_stream(image.device).synchronize()
+    return picture
+
+
+def _new_picture(shape: tuple[int, ...]) -> np.ndarray:
+    """Float32; beside a GPU pinned: that fetches it and fills it several times as fast.
+
+    What it fetches from elsewhere is copied first, and who asks for that waits.
+    """
+    if torch.cuda.is_initialized() and 4 * math.prod(shape) <= PINNED:
+        with suppress(RuntimeError):  # a system may have no more of it
+            return torch.empty(shape, pin_memory=True).numpy()
+    return np.empty(shape, np.float32)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -135,12 +156,16 @@ LEVELS = 65535
 
 def to_levels(image: np.ndarray) -> np.ndarray:
     """Float in [0, 1] → uint16, rounded."""
-    return np.rint(image * np.float32(LEVELS)).astype(np.uint16)
+    scaled = image * np.float32(LEVELS)
+    return np.rint(scaled, out=scaled).astype(np.uint16)
 
 
 def from_levels(levels: np.ndarray) -> np.ndarray:
     """uint16 → float32 in [0, 1]; `to_levels` gives the same levels again."""
-    return levels.astype(np.float32) / np.float32(LEVELS)
+    picture = _new_picture(levels.shape)
+    picture[...] = levels
+    picture /= np.float32(LEVELS)
+    return picture
 
 
 def as_on_disk(image: np.ndarray) -> np.ndarray:

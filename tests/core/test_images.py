@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vidstyle.images import CELL_SIGMA, blur, resize, to_array, to_tensor
+from vidstyle.images import (
+    CELL_SIGMA,
+    blur,
+    from_levels,
+    resize,
+    to_array,
+    to_levels,
+    to_tensor,
+)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
@@ -34,3 +42,35 @@ def test_a_blur_is_opencvs(sigma, height, width):
     ours = to_array(blur(to_tensor(noise), sigma))
     assert np.abs(ours - theirs).max() < (0.03 if sigma >= 2 * CELL_SIGMA else 1e-5)
     assert abs(float(ours.mean() - theirs.mean())) < 0.005
+
+
+def test_levels_come_back_as_they_were():
+    levels = np.arange(2**16, dtype=np.uint16).reshape(64, 256, 4)
+    picture = from_levels(levels)
+    assert picture.dtype == np.float32 and picture.min() == 0 and picture.max() == 1
+    assert np.array_equal(to_levels(picture), levels)
+
+
+def test_where_no_memory_can_be_pinned_pictures_are_as_ever(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+
+    def no_more(*shape, **wanted):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch, "empty", no_more)
+    levels = np.arange(24, dtype=np.uint16).reshape(2, 4, 3)
+    assert np.array_equal(to_levels(from_levels(levels)), levels)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpus_pictures_are_pinned_and_whole():
+    """Each is there when it is asked for, however much is to be done before, and stays as it is."""
+    gpu = torch.device("cuda")
+    source = np.random.default_rng(0).random((720, 1280, 3), np.float32)
+    given = to_tensor(from_levels(to_levels(source)), gpu)
+    torch.cuda._sleep(10**8)
+    results = [to_array(given + step / 8) for step in range(8)]
+    truth = from_levels(to_levels(source))
+    assert all(np.allclose(made, truth + i / 8, atol=1e-6) for i, made in enumerate(results))
+    assert all(torch.from_numpy(made).is_pinned() for made in [*results, truth])
+    assert not torch.from_numpy(to_array(torch.zeros(1, 3, 2160, 3840, device=gpu))).is_pinned()

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.core.toys import cpu, stripes, texture, toy_net
 from vidstyle.flow import load_flow
@@ -124,7 +125,9 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
 
 def test_in_one_pass_a_repeat_is_judged_by_its_own_picture() -> None:
     look = StyleSettings(passes=1)
-    motion = SimpleNamespace(between=lambda one, other: None, use_threads=lambda *size: 1)
+    motion = SimpleNamespace(
+        between=lambda one, other: None, use_threads=lambda *size: 1, device=torch.device("cpu")
+    )
     ready = ready_for(SimpleNamespace(motion=motion), look)
     film = [view(0), view(3), view(3) + 0.001]
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
