@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from threading import current_thread, local, main_thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +15,10 @@ import torch
 
 import vidstyle
 from tests.video.made_clips import gradient, picture_times, texture
-from vidstyle import ComputeSettings, FeatureSettings, StyleSettings
+from vidstyle import ComputeSettings, FeatureSettings, StyleSettings, render
+from vidstyle.flow.motion import Motion
 from vidstyle.images import from_levels, to_levels
+from vidstyle.measure import WarpError
 
 QUICK = StyleSettings(steps=1, first_steps=1)
 ONE_THREAD = ComputeSettings(device="cpu", precision="fp32", threads=1)
@@ -144,6 +150,33 @@ def test_stylize_video_tells_what_happens(clip: Path, painting: Path, tmp_path: 
         clip, [painting], tmp_path / "b.mp4", look=alone, compute=ONE_THREAD
     )
     assert report.flow == "none" and "warp_error" not in report.as_dict()
+
+
+def test_motion_and_judging_leave_the_optimisers_stream_alone(
+    clip: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In threads of their own: each pair of five frames, and each frame that goes out."""
+    inside, seen = local(), list[tuple[str, bool]]()
+
+    @contextmanager
+    def apart(device: torch.device) -> Iterator[None]:
+        assert device == torch.device("cpu") and current_thread() is not main_thread()
+        inside.now = True
+        yield
+        inside.now = False
+
+    def watched(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            seen.append((name, getattr(inside, "now", False)))
+            return own(*given, **named)
+
+        return call
+
+    monkeypatch.setattr(Motion, "_found", watched("found", Motion._found))
+    monkeypatch.setattr(WarpError, "add", watched("judged", WarpError.add))
+    monkeypatch.setattr(render, "own_stream", apart)
+    vidstyle.stylize_video(clip, [painting], tmp_path / "a.mp4", look=QUICK, compute=ONE_THREAD)
+    assert sorted(seen) == [("found", True)] * 4 + [("judged", True)] * 5
 
 
 def test_a_listener_that_fails_leaves_finished_work_only(

@@ -10,15 +10,18 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import local
 from typing import cast
 
 import torch
 from filelock import FileLock
 from torch import nn
+from torch.nn import functional as F
 
 from vidstyle.disk import user_cache
 from vidstyle.errors import SettingsError
 from vidstyle.losses import gram_matrix
+from vidstyle.replay import RECORDING
 from vidstyle.settings import PRECISIONS
 
 FORMAT = 4  # of what is timed: an answer about another step is none
@@ -91,26 +94,42 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def beside(device: torch.device) -> Iterator[None]:
+def own_stream(device: torch.device) -> Iterator[None]:
     """For what threads do beside the optimiser's: on a GPU, in a stream apart from its own.
 
     In the one that all threads have in common, whatever waits for the device, as every transfer
-    does, would wait for the steps that the optimiser has asked for meanwhile. On leaving all is
-    done. Memory that another stream goes on with is to be recorded for it (`record_stream`).
+    does, would wait for the steps that the optimiser has asked for meanwhile. On leaving without an
+    exception all is done. Memory that another stream goes on with is to be recorded for it
+    (`record_stream`).
     """
     if device.type != "cuda":
         yield
         return
-    stream = _aside(device)
-    with torch.cuda.stream(stream):
+    stream = _apart(device)
+    # The device first: on its way back from another one's stream torch would take up GPU 0.
+    with torch.cuda.device(device), torch.cuda.stream(stream):
+        _get_ready(device)
         yield
         stream.synchronize()
 
 
 @cache
-def _aside(device: torch.device) -> torch.cuda.Stream:
+def _apart(device: torch.device) -> torch.cuda.Stream:
     """One for all: what they ask for is soon done, and every stream keeps memory of its own."""
     return torch.cuda.Stream(device, priority=-1)  # before the optimiser's, and none that records
+
+
+def _get_ready(device: torch.device) -> None:
+    """Each thread has libraries of its own, whose beginning might end a recording that is made."""
+    if getattr(_thread, "ready_for", None) != device:
+        with RECORDING:
+            square = torch.ones(1, 1, 8, 8, device=device)
+            F.conv2d(square @ square, square)
+            torch.cuda.current_stream(device).synchronize()
+        _thread.ready_for = device
+
+
+_thread = local()
 
 
 def device_name(device: torch.device) -> str:

@@ -91,9 +91,10 @@ def _resizing(old: int, new: int, like: Tensor) -> Tensor:
 @cache  # for good: a CUDA graph goes on reading them
 def _matrix(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(new, old), sparse on a CPU."""
-    each = torch.eye(old, dtype=dtype, device=device)[None, None]
+    each = torch.eye(old, dtype=dtype)[None, None]
     matrix = F.interpolate(each, (new, old), mode="bicubic", antialias=True)[0, 0]
-    return matrix.to_sparse().coalesce() if device.type == "cpu" else matrix
+    # Brought to a GPU it is there for all streams, whichever asked first.
+    return matrix.to_sparse().coalesce() if device.type == "cpu" else matrix.to(device)
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:

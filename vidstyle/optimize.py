@@ -32,6 +32,7 @@ MEMORY = 8  # pairs of L-BFGS: more than a frame has steps, unless many are aske
 FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels, while it knows no curvature yet
 FARTHEST = 0.02  # of any other of its moves, root mean square
 RECORDED = 4  # of the room for a step's maps, one part in so many: a recording has its own
+AT_ONCE = 16  # the same, for one that may not be asked for again
 _TENSORS = ("content", "carried", "trust", "flow")  # of a goal, besides its Gram matrices
 
 
@@ -344,9 +345,10 @@ class Optimizer:
         """
         if not self.compute.records:
             return None
-        if step_bytes(self.net, *size) > self.compute.room / RECORDED:
+        share = step_bytes(self.net, *size) / self.compute.room
+        if share > 1 / RECORDED:
             return None
-        return self.replays.find(settings, call, inputs, times)
+        return self.replays.find(settings, call, inputs, times if share <= 1 / AT_ONCE else 1)
 
     def _replayed(self, image: Tensor, goal: Goal, steps: int) -> Callable[[], Tensor] | None:
         """As `backward`, for so many steps, where there is a recording of it."""

@@ -24,11 +24,11 @@ from vidstyle import __version__
 from vidstyle.checkpoint import Checkpointed, Work, naming_work
 from vidstyle.device import (
     Compute,
-    beside,
     choose_device,
     choose_precision,
     device_name,
     keep_freed_memory,
+    own_stream,
 )
 from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
@@ -630,7 +630,7 @@ def _with_motion(
 
     def find(item: _Asked) -> None:
         if item.pair is not None:
-            with beside(motion.device):
+            with own_stream(motion.device):
                 motion.between(*item.pair)
 
     threads = motion.use_threads(ready.reader.info.height, ready.reader.info.width)
@@ -673,7 +673,7 @@ def _pass_frames(
         tally.count(shot, result)
 
     def judge(shot: int, source: Frame, result: Frame) -> None:
-        with beside(styler.compute.device):
+        with own_stream(styler.compute.device):
             tally.judge(shot, source, result)
 
     with behind(write) as put, behind(judge) as judge_later, closing(frames):

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3  # calls before one is recorded, in which libraries choose kernels and get room for them
-WORTH = 10  # calls that are to come: to record takes as long as some, and memory
+WORTH = 16  # calls that are to come: to record takes as long as some, and memory
 CLOSE = 1e-2  # of the largest value: what a recording may differ, its sums being in another order
 
-_ONE = Lock()  # recording at a time, in all of the process
+RECORDING = Lock()  # one at a time, in all of the process
 
 Tensors = Mapping[str, Tensor]
 Call = Callable[[Tensors], Sequence[Tensor]]
@@ -38,6 +38,7 @@ class Room(NamedTuple):
         """After a recording that failed: torch before 2.13 would go on filling its memory."""
         with suppress(AttributeError, RuntimeError):
             torch._C._cuda_endAllocateToPool(self.stream.device.index, self.pool)
+            torch._C._cuda_releasePool(self.stream.device.index, self.pool)
 
 
 class Replay:
@@ -108,13 +109,15 @@ class Replays:
         """For so many calls now. None where there is no recording yet, or cannot be."""
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in inputs.items())
         key = (settings, shapes)
-        if self.warnings or (key not in self._asked and times < WORTH):
+        if self.warnings:
+            return None
+        if key not in self._made and key not in self._asked and times < WORTH:
             self._asked.add(key)
             return None
         if key not in self._made:
             try:
                 self._room = self._room or Room.on(next(iter(inputs.values())).device)
-                with _ONE:
+                with RECORDING:
                     self._made[key] = Replay(call, inputs, self._room)
             except RuntimeError as error:
                 self._give_up(error)
@@ -124,7 +127,8 @@ class Replays:
     def _give_up(self, error: RuntimeError) -> None:
         # What leaving a recording raises says only that something was raised before.
         cause = error.__context__ or error
-        self.warnings.append(f"without CUDA graphs, which is slower: {str(cause).splitlines()[0]}")
+        reason = str(cause).splitlines()[0].partition(". ")[0]
+        self.warnings.append(f"without CUDA graphs, which is slower: {reason}")
         self._made.clear()
         if self._room is not None:
             self._room.leave()

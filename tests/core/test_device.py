@@ -1,15 +1,18 @@
 """Devices and precisions: what is chosen, what is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.core.toys import toy_net
 from vidstyle import device as devices
-from vidstyle.device import Compute, beside, choose_device, choose_precision
+from vidstyle.device import Compute, choose_device, choose_precision, own_stream
 from vidstyle.disk import user_cache
 from vidstyle.errors import SettingsError
+from vidstyle.replay import RECORDING
 
 CPU = torch.device("cpu")
 
@@ -74,7 +77,7 @@ def test_bf16_is_what_the_convolutions_run_in_and_nothing_else():
 
 
 def test_beside_a_gpu_a_thread_works_in_a_stream_of_its_own_until_all_is_done(monkeypatch):
-    """One for all threads and for good, of the priority that goes first."""
+    """One for all threads and for good, of the priority that goes first; its device before it."""
     seen = []
 
     class Stream:
@@ -85,21 +88,36 @@ def test_beside_a_gpu_a_thread_works_in_a_stream_of_its_own_until_all_is_done(mo
             seen.append("done")
 
     @contextmanager
-    def entered(stream):
-        seen.append(type(stream).__name__)
+    def entered(what):
+        seen.append(type(what).__name__)
         yield
         seen.append("left")
 
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", entered)
-    devices._aside.cache_clear()
+    monkeypatch.setattr(torch.cuda, "device", entered)
+    monkeypatch.setattr(devices, "_get_ready", lambda device: seen.append("ready"))
+    devices._apart.cache_clear()
     card = torch.device("cuda", 7)
     for _ in range(2):
-        with beside(card):
+        with own_stream(card):
             seen.append("work")
-    once = ["Stream", "work", "done", "left"]
+    once = ["device", "Stream", "ready", "work", "done", "left", "left"]
     assert seen == [(card, -1), *once, *once]
-    with beside(CPU):
+    with own_stream(CPU):
         seen.append("work")
-    assert seen[9:] == ["work"]
-    devices._aside.cache_clear()
+    assert seen[15:] == ["work"]
+    devices._apart.cache_clear()
+
+
+def test_a_threads_libraries_begin_once_and_while_nothing_is_recorded(monkeypatch):
+    begun = []
+    stream = SimpleNamespace(synchronize=lambda: begun.append(RECORDING.locked()))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            pool.submit(devices._get_ready, CPU).result()
+    assert begun == [True] and not RECORDING.locked()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(devices._get_ready, CPU).result()
+    assert begun == [True, True]

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ import torch
 
 from tests.core.test_passes import LOOK
 from tests.core.toys import cpu, square_on_ground, stripes, toy_net
-from vidstyle.device import beside
+from vidstyle.device import own_stream
 from vidstyle.flow import load_flow
 from vidstyle.flow.motion import Links, Motion
 from vidstyle.frame import Frame
-from vidstyle.images import as_on_disk
-from vidstyle.measure.warping import pair_error
+from vidstyle.images import as_on_disk, to_tensor
+from vidstyle.measure.warping import PairError, pair_error
 from vidstyle.passes import stylize_in_passes
 from vidstyle.pipeline import ahead, behind, side_by_side
 from vidstyle.stylize import OptimizingStyler
@@ -127,19 +128,46 @@ def test_a_pass_that_comes_back_asks_for_no_flow(tmp_path: Path) -> None:
     assert estimate.calls == 4
 
 
+def test_beside_a_gpu_what_is_found_is_finished_and_its_memory_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For each who takes it: what it begins with it comes after, and may end after it is let go."""
+    happened, found = list[object](), list[list[bool]]()
+    stream = SimpleNamespace(
+        synchronize=lambda: found.append([one.done() for one in motion._known.values()])
+    )
+    motion = Motion(load_flow("dis"), torch.device("cuda", 7), 0)
+    monkeypatch.setattr(motion, "_tensors", lambda *pictures: [to_tensor(x) for x in pictures])
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(
+        torch.Tensor, "record_stream", lambda self, where: happened.append((id(self), where))
+    )
+    links = motion.between(FIRST, SECOND)
+    assert found == [[False]]  # while all was waited for, nobody had it
+    kept = [(id(part), stream) for part in links.tensors()]
+    assert len(kept) == 5 and happened == kept
+    motion.between(FIRST, SECOND)
+    motion.judged_by(FIRST, SECOND)
+    assert happened == 3 * kept and len(found) == 1
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_beside_a_gpus_steps_motion_is_found_without_waiting_for_them() -> None:
     gpu, steps = torch.device("cuda", 0), torch.cuda.Event()
-    motion = Motion(load_flow("dis"), gpu, 0)
-    with beside(gpu):
-        motion.between(FIRST, THIRD)  # libraries get ready, which may wait for everything
-    torch.cuda.synchronize(gpu)
-    torch.cuda._sleep(4 * 10**9)  # cycles: two seconds
-    steps.record()
-    with beside(gpu), ThreadPoolExecutor(1) as pool:
-        error = pair_error(motion.judged_by, (FIRST, SECOND), (FIRST, SECOND))
-        links = pool.submit(_found_beside, motion).result()
-    assert not steps.query()
+
+    def both_threads(pool: ThreadPoolExecutor) -> tuple[PairError | None, Links]:
+        motion = Motion(load_flow("dis"), gpu, 0)
+        with own_stream(gpu):
+            error = pair_error(motion.judged_by, (FIRST, SECOND), (FIRST, SECOND))
+        return error, pool.submit(_found_beside, motion).result()
+
+    with ThreadPoolExecutor(1) as pool:
+        both_threads(pool)  # kernels are brought there, which may wait for everything
+        torch.cuda.synchronize(gpu)
+        torch.cuda._sleep(4 * 10**9)  # cycles: two seconds
+        steps.record()
+        error, links = both_threads(pool)
+        assert not steps.query()
     torch.cuda.synchronize(gpu)
     expected = Motion(load_flow("dis"), torch.device("cpu"), 0).between(FIRST, SECOND)
     for found, truth in zip(links.tensors()[:4], expected.tensors(), strict=False):
@@ -148,5 +176,5 @@ def test_beside_a_gpus_steps_motion_is_found_without_waiting_for_them() -> None:
 
 
 def _found_beside(motion: Motion) -> Links:
-    with beside(motion.device):
+    with own_stream(motion.device):
         return motion.between(FIRST, SECOND)

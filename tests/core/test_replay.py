@@ -10,6 +10,7 @@ import torch
 from tests.core.toys import cpu, deep_toy_net, numbers, stripes
 from vidstyle import replay
 from vidstyle.device import Compute
+from vidstyle.features.strips import step_bytes
 from vidstyle.images import to_tensor
 from vidstyle.optimize import Goal, Optimizer, PixelLBFGS
 from vidstyle.replay import Call, Replays, Tensors
@@ -21,7 +22,7 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 class Rerun:
     """A recording without a GPU: the same call again, of tensors of its own alone."""
 
-    made = 0
+    made = played = 0
 
     def __init__(self, call: Call, inputs: Tensors, room: object) -> None:
         Rerun.made += 1
@@ -29,6 +30,7 @@ class Rerun:
         self.outputs = [torch.full_like(x, torch.nan) for x in call(self.own)]
 
     def __call__(self, inputs: Tensors) -> list[torch.Tensor]:
+        Rerun.played += 1
         for name, tensor in inputs.items():
             self.own[name].copy_(tensor.detach())
         for kept, made in zip(self.outputs, self.call(self.own), strict=True):
@@ -42,6 +44,7 @@ def reruns(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Rerun]]:
     monkeypatch.setattr(Compute, "records", True)
     monkeypatch.setattr(replay.Room, "on", lambda device: SimpleNamespace(leave=lambda: None))
     monkeypatch.setattr(Rerun, "made", 0)
+    monkeypatch.setattr(Rerun, "played", 0)
     yield Rerun
 
 
@@ -114,6 +117,24 @@ def test_what_is_to_come_often_is_recorded_at_once(reruns: type[Rerun]) -> None:
         )
         assert torch.equal(result, expected)
         assert reruns.made == made
+    played = reruns.played
+    again = recording.descend(start, goal, PixelLBFGS, 2)  # the recording is there
+    assert torch.equal(again, plain.descend(start, goal, PixelLBFGS, 2))
+    assert reruns.made == 1 and reruns.played == played + 2
+
+
+@pytest.mark.parametrize(("share", "made"), [(17, 1), (15, 0), (3, 0)])
+def test_of_a_small_room_only_small_recordings_are_made_at_once(
+    reruns: type[Rerun], monkeypatch: pytest.MonkeyPatch, share: int, made: int
+) -> None:
+    work = optimizer()
+    start, goal = frame(0)
+    room = share * step_bytes(work.net, 48, 64)
+    monkeypatch.setattr(Compute, "room", room)
+    work.descend(start, goal, PixelLBFGS, replay.WORTH)
+    assert reruns.made == made
+    work.descend(start, goal, PixelLBFGS, 2)
+    assert reruns.made == (share > 4)
 
 
 def test_content_is_recorded_too(reruns: type[Rerun]) -> None:

@@ -86,8 +86,8 @@ class _Border(torch.autograd.Function):
             own[..., mirrored, :].add_(gradient[..., beyond, 1:-1])
         for beyond, mirrored in columns:
             own[..., mirrored].add_(gradient[..., 1:-1, beyond])
-        for (above, y), (beside, x) in product(rows, columns):
-            own[..., y, x].add_(gradient[..., above, beside])
+        for (row, y), (column, x) in product(rows, columns):
+            own[..., y, x].add_(gradient[..., row, column])
         return own, None, None
 
 
