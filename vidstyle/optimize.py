@@ -14,7 +14,7 @@ from torch import Tensor
 from vidstyle.device import Compute
 from vidstyle.features.strips import Strip, step_bytes, strips
 from vidstyle.features.taps import TapNet
-from vidstyle.images import resize
+from vidstyle.images import binomial, resize
 from vidstyle.losses import (
     content_loss,
     energy,
@@ -113,11 +113,12 @@ class PixelAdam:
     """Adam (Kingma, Ba 2015) on one picture (1, 3, H, W) in [0, 1], at a constant rate.
 
     For a long way: what it never stops shaking finds stronger strokes than a quiet descent. torch's
-    own would cost two seconds of imports at every start.
+    own would cost two seconds of imports at every start. With `smooth` it follows no gradient finer
+    than three pixels: each pixel moving by its rate, few steps would else draw the grid of pixels.
     """
 
-    def __init__(self, image: Tensor, rate: float) -> None:
-        self.image, self.rate = image, rate
+    def __init__(self, image: Tensor, rate: float, smooth: bool = False) -> None:
+        self.image, self.rate, self.smooth = image, rate, smooth
         self.param_groups = [{"params": [image]}]
         self.first, self.second = torch.zeros_like(image), torch.zeros_like(image)
         self.steps = 0
@@ -126,6 +127,7 @@ class PixelAdam:
     def step(self) -> None:
         gradient = self.image.grad
         assert gradient is not None
+        gradient = binomial(gradient) if self.smooth else gradient
         self.steps += 1
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.lerp_(gradient.square(), 1 - BETAS[1])

@@ -401,8 +401,9 @@ class OptimizingStyler:
         for level, size in enumerate(sizes[kept.level :], kept.level):
             steps = self._effort(self.settings.first_steps, size)
             goal, start = self._goal(resize(content, size)), resize(result, size)
-            rate = FIRST_RATE if max(size) <= SOLVE_SIDE else POLISH_RATE
-            adam, place = partial(PixelAdam, rate=rate), (level, len(sizes))
+            above, place = max(size) > SOLVE_SIDE, (level, len(sizes))
+            rate = POLISH_RATE if above else FIRST_RATE
+            adam = partial(PixelAdam, rate=rate, smooth=above)
             result = self._descend(start, goal, adam, steps, place, kept)
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
 

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from vidstyle.images import (
     CELL_SIGMA,
+    binomial,
     blur,
     from_levels,
     resize,
@@ -29,6 +30,14 @@ def test_resized_with_a_gradient_it_is_as_torch_resizes(size, kind):
     assert torch.allclose(made, resize(image.detach(), size), atol=1e-6)
     truth, found = (torch.autograd.grad(x, image, pull)[0] for x in (usual, made))
     assert torch.allclose(found, truth, atol=1e-5)
+
+
+def test_binomial_is_one_two_one_both_ways():
+    dot = torch.zeros(1, 2, 5, 6)
+    dot[..., 2, 3] = 16
+    row = torch.tensor([0.0, 0, 1, 2, 1, 0])
+    assert torch.equal(binomial(dot)[0, 1], torch.stack([0 * row, row, 2 * row, row, 0 * row]))
+    assert torch.allclose(binomial(torch.ones(1, 1, 4, 3)), torch.ones(()))
 
 
 @pytest.mark.parametrize("height, width", [(240, 320), (41, 67), (8, 5)])

@@ -126,6 +126,20 @@ def test_adam_is_torchs_adam():
     assert torch.allclose(image, twin, atol=1e-6)
 
 
+def test_smooth_it_draws_no_grid_of_pixels() -> None:
+    """What changes from each pixel to the next moves none, the border's neither; a slope moves."""
+    for smooth in (False, True):
+        image = grey().requires_grad_()
+        way = PixelAdam(image, 0.1, smooth)
+        image.grad = torch.ones_like(image)
+        image.grad[..., ::2] = -1
+        way.step()
+        assert bool((image == 0.5).all()) is smooth
+    image.grad = torch.linspace(1, 2, 64).expand_as(image).clone()
+    way.step()
+    assert (image < 0.45).all()
+
+
 def down(method: PixelLBFGS, loss: Callable[[torch.Tensor], torch.Tensor], steps: int) -> float:
     """The loss after so many steps."""
     for _ in range(steps):
