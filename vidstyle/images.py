@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -66,13 +67,12 @@ class _Resized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.size = tuple(image.shape[2:])
-        rows, columns = (_resizing(*way, image) for way in zip(ctx.size, size, strict=True))
-        return _along_both(image, rows, columns)
+        return _along_both(image, *_resizing(ctx.size, size, image))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        size, (gradient,) = gradients[0].shape[2:], gradients
-        rows, columns = (_resizing(*way, gradient) for way in zip(ctx.size, size, strict=True))
+        (gradient,) = gradients
+        rows, columns = _resizing(ctx.size, gradient.shape[2:], gradient)
         return _along_both(gradient, rows.t(), columns.t()), None
 
 
@@ -84,8 +84,9 @@ def _along_both(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return made.permute(2, 3, 1, 0).contiguous(memory_format=torch.channels_last)
 
 
-def _resizing(old: int, new: int, like: Tensor) -> Tensor:
-    return _matrix(old, new, like.dtype, like.device)
+def _resizing(old: Sequence[int], new: Sequence[int], like: Tensor) -> list[Tensor]:
+    """Of rows and of columns, between these sizes (h, w)."""
+    return [_matrix(*way, like.dtype, like.device) for way in zip(old, new, strict=True)]
 
 
 @cache  # for good: a CUDA graph goes on reading them

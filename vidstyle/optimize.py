@@ -354,19 +354,16 @@ class Optimizer:
 
     def _replayed(self, image: Tensor, goal: Goal, steps: int) -> Callable[[], Tensor] | None:
         """As `backward`, for so many steps, where there is a recording of it."""
-        inputs = {"image": image, **goal.tensors()}
-        size = goal.size or image.shape[2:]
+        goals, size = goal.tensors(), goal.size or image.shape[2:]
         replay = self._replay(
             goal.settings,
             size,
-            inputs,
+            {"image": image, **goals},
             lambda given: self._gradient(given["image"], goal.with_tensors(given)),
             steps,
         )
         if replay is None:
             return None
-
-        goals = goal.tensors()
 
         def backward() -> Tensor:
             loss, image.grad = replay({"image": image, **goals})

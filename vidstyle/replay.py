@@ -111,17 +111,18 @@ class Replays:
         key = (settings, shapes)
         if self.warnings:
             return None
-        if key not in self._made and key not in self._asked and times < WORTH:
+        if key in self._made:
+            return self._made[key]
+        if key not in self._asked and times < WORTH:
             self._asked.add(key)
             return None
-        if key not in self._made:
-            try:
-                self._room = self._room or Room.on(next(iter(inputs.values())).device)
-                with RECORDING:
-                    self._made[key] = Replay(call, inputs, self._room)
-            except RuntimeError as error:
-                self._give_up(error)
-                return None
+        try:
+            self._room = self._room or Room.on(next(iter(inputs.values())).device)
+            with RECORDING:
+                self._made[key] = Replay(call, inputs, self._room)
+        except RuntimeError as error:
+            self._give_up(error)
+            return None
         return self._made[key]
 
     def _give_up(self, error: RuntimeError) -> None:

@@ -122,9 +122,16 @@ class Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
-            self.bytes += sum(x.numel() * x.element_size() for x in tensors)
+            self.count(func, args, kwargs, result)
         return result
+
+    def count(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        self.bytes += size_of(args, kwargs, result)
+
+
+def size_of(*trees: Any) -> int:
+    """Bytes of all tensors in them."""
+    return sum(leaf.nbytes for leaf in tree_leaves(trees) if isinstance(leaf, Tensor))
 
 
 def median_seconds(call: Callable[[], object], device: torch.device, runs: int = 5) -> float:
@@ -165,9 +172,10 @@ def elsewhere(call: Callable[..., float], *arguments: Any) -> float:
         return pool.submit(call, *arguments).result()
 
 
-def own_step(image: Tensor, optimizer: Optimizer) -> Callable[[], object]:
+def own_step(image: Tensor, optimizer: Optimizer, **held: Any) -> Callable[[], object]:
+    """Of a frame that is held to the one before; `held`: what else its goal has."""
     trust = torch.ones_like(image[:, :1])
-    goal = Goal(optimizer.grams(image), optimizer.content(image), image, trust)
+    goal = Goal(optimizer.grams(image), optimizer.content(image), image, trust, **held)
 
     def step() -> None:
         picture = (image * 0.9).requires_grad_()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vidstyle.features.mirrored import Mirrored
+from vidstyle.features.mirrored import Mirrored, multiplied_in
 from vidstyle.features.taps import TapNet
 
 ALIGNED = 8  # channels: with three, a GPU's kernels for the way back are slow (pytorch #54404)
@@ -48,11 +48,9 @@ class Rectified(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         conv = cast(nn.Conv2d, self[0])
         weight, bias = conv.weight.flatten(1), cast(Tensor, conv.bias)
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind):
-            dtype = torch.get_autocast_dtype(kind)
-            x, weight, bias = (part.to(dtype) for part in (x, weight, bias))
-        return cast(Tensor, _RectifiedProduct.apply(x, weight, bias))
+        dtype = multiplied_in(x)
+        parts = (part.to(dtype) for part in (x, weight, bias))
+        return cast(Tensor, _RectifiedProduct.apply(*parts))
 
 
 class _RectifiedProduct(torch.autograd.Function):

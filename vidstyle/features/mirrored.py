@@ -43,10 +43,13 @@ class Mirrored(nn.Module):
         conv.in_channels, conv.bias = own + more, None
 
     def forward(self, x: Tensor) -> Tensor:
-        kind, dtype = x.device.type, x.dtype
-        if torch.is_autocast_enabled(kind):
-            dtype = torch.get_autocast_dtype(kind)
-        return cast(Tensor, self.conv(_Border.apply(x, dtype, self.more)))
+        return cast(Tensor, self.conv(_Border.apply(x, multiplied_in(x), self.more)))
+
+
+def multiplied_in(x: Tensor) -> torch.dtype:
+    """The format that a convolution of `x` works in."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 class _Border(torch.autograd.Function):
