@@ -291,3 +291,16 @@ def test_one_frame_cannot_be_held_to_a_ratio(vidstyle: Vidstyle, tmp_path: Path)
     one = make_clip(tmp_path / "one.mp4", 1)
     done = vidstyle("measure", one, "--source", one, "-q", "--max-ratio", "2")
     assert "has no two frames to compare" in refusal(done, status=1)
+
+
+def test_what_a_fade_darkens_is_not_judged(tmp_path: Path, painting: Path) -> None:
+    """Else a clip's black frames would be most of its style distance."""
+    factors = [0.0] * 9 + list(np.linspace(0, 1, 9)[1:]) + [1.0] * 16
+    faded = [scene() * np.float32(factor) for factor in factors]
+    source = film(tmp_path / "a.mkv", faded)
+    found = measure_video(source, source, [painting])
+    places = [n for n, value in enumerate(found.series["style_distance_series"]) if value]
+    assert places == [16, 24, 32]
+    assert found.figures["style_distance"] == found.series["style_distance_series"][24]
+    black = measure_video(film(tmp_path / "b.mkv", faded[:9]), tmp_path / "b.mkv", [painting])
+    assert "style_distance" not in black.figures and black.figures["frames"] == 9

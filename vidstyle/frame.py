@@ -22,6 +22,7 @@ class Frame:
     `pts * time_base` is the presentation time in seconds on the source's clock. Where the source
     is transparent, `alpha` is (H, W, 1) float32 in [0, 1] and `image` lies over black. `coded` is
     the picture as decoded, neither turned nor scaled: a neutral result takes its exact samples.
+    Shown is `fade` times `image`, where a fade from or to black was taken off (`video.fades`).
     """
 
     image: np.ndarray
@@ -30,6 +31,7 @@ class Frame:
     time_base: Fraction
     alpha: np.ndarray | None = None
     coded: av.VideoFrame | None = None
+    fade: float = 1.0
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.float32:

@@ -456,7 +456,9 @@ def _ready(
     _warn(take_back(target), on_event)
     with naming_work(folder, target.stem):
         check_output(target, settings.output)
-    with memory_errors(), ClipReader(clip, settings.part) as reader:
+    # What is not painted needs no fade taken off, and keeps its exact samples.
+    unfade = settings.look.strength > 0
+    with memory_errors(), ClipReader(clip, settings.part, unfade) as reader:
         stored = _stored(clip, paintings, target, settings, on_event)
         compute = _settled(settings.compute, stored)
         styler = make_styler(styles, settings.look, settings.features, compute, on_event)
@@ -595,7 +597,7 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
         return
     shots = deque[int]()
     with (
-        ClipReader(ready.reader.path, ready.part) as first,
+        ClipReader(ready.reader.path, ready.part, unfade=True) as first,
         ahead(_with_motion(_noted(split_shots(first), shots), ready)) as frames,
         ahead(ready.reader) as sources,
         _resumable(ready) as styler,

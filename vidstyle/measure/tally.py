@@ -14,6 +14,7 @@ from vidstyle.measure.drift import Drift
 from vidstyle.measure.measurement import Figures, Measurement, Series, Slices, WorstPair
 from vidstyle.measure.style import StyleJudge, native_side
 from vidstyle.measure.warping import PairError, WarpError, along
+from vidstyle.video.fades import Fade, FadeDetector
 
 FAR = 8  # frames: the distance in `warp_error_distance_8`
 LEAST_TRUST = 0.1  # of the picture: distant frames that share less are not compared
@@ -63,6 +64,7 @@ class Tally:
         self.slicer.add(source, made, self.worst)
 
     def measurement(self, result: str, source: str) -> Measurement:
+        self.painted.finish()
         figures: Figures = {"frames": len(self.shots), "shots": len(set(self.shots))}
         figures["width"], figures["height"] = self.size
         series: Series = {"seconds_series": self.seconds, "shot_series": self.shots}
@@ -121,17 +123,28 @@ class _Worst:
 
 
 class _Painted:
-    """Style and content distances, of one frame in `JUDGE_EVERY`."""
+    """Style and content distances, of one frame in `JUDGE_EVERY`, but for those in a fade."""
 
     def __init__(self, net: TapNet, paintings: Sequence[np.ndarray]) -> None:
         self.net, self.paintings = net, paintings
         self.judge = StyleJudge(net, paintings)
         self.native: StyleJudge | None = None
+        self.fades = FadeDetector()
+        self.waiting: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.distances: list[dict[str, float]] = []
 
     def add(self, source: np.ndarray, made: Frame) -> None:
-        judged = made.index % JUDGE_EVERY == 0
-        self.distances.append(self._distances(source, made.image) if judged else {})
+        if made.index % JUDGE_EVERY == 0:
+            self.waiting[made.index] = source, made.image
+        self._answered(self.fades.feed(source))
+
+    def finish(self) -> None:
+        self._answered(self.fades.finish())
+
+    def _answered(self, fades: list[Fade]) -> None:
+        for fade in fades:
+            pair = self.waiting.pop(fade.place, None)
+            self.distances.append(self._distances(*pair) if pair and fade.factor == 1 else {})
 
     def _distances(self, source: np.ndarray, made: np.ndarray) -> dict[str, float]:
         found = {"content_distance": self.judge.content_distance(made, source)}
@@ -146,6 +159,8 @@ class _Painted:
     def figures(self) -> Figures:
         """Means over the judged frames."""
         series = self.by_frame()
+        if not series:
+            return {}
         means = {
             name.removesuffix("_series"): float(np.mean([v for v in values if v is not None]))
             for name, values in series.items()
@@ -157,9 +172,10 @@ class _Painted:
         return {**means, "style_judge": self.net.name}
 
     def by_frame(self) -> Series:
+        names = next(filter(None, self.distances), {})
         return {
             f"{name}_series": [distances.get(name) for distances in self.distances]
-            for name in self.distances[0]
+            for name in names
         }
 
 

@@ -26,6 +26,7 @@ from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
 from vidstyle.video.colour import as_picture, as_stated, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
+from vidstyle.video.fades import MOST, ROOM, unfaded
 from vidstyle.video.ffv1 import has_damage
 from vidstyle.video.geometry import Orientation, scaled_size
 from vidstyle.video.interlace import Deinterlacer
@@ -174,15 +175,19 @@ class ClipReader:
     `corrupt_packets`; damaged frames that do decode are kept, a repaired picture being better than
     a jump, and counted in `damaged_frames`. What is marked interlaced is deinterlaced. A path such
     as `shot.%04d.exr` is an image sequence and needs `settings.fps`; linear light becomes sRGB.
+    With `unfade` fades from and to black are in `Frame.fade` alone.
 
     `warnings` collects, one line each, what was done to the frames. Raises `InputError` where the
     file is no clip, is HDR, or has no frame in the asked range, and `DecodeError` where its pixel
     format cannot be converted.
     """
 
-    def __init__(self, path: Path, settings: ClipSettings | None = None) -> None:
+    def __init__(
+        self, path: Path, settings: ClipSettings | None = None, unfade: bool = False
+    ) -> None:
         self.path = Path(path)
         self.settings = settings or ClipSettings()
+        self._unfade = unfade
         self._broken_packets = 0
         self.damaged_frames = 0
         self.warnings: list[str] = []
@@ -226,10 +231,10 @@ class ClipReader:
         if self._iterated:
             raise ValueError("a ClipReader is iterated once; open another")
         self._iterated = True
-        index = -1
-        for index, picture in enumerate(self._in_range()):
-            yield self._frame(picture, index)
-        if index < 0:
+        frame = None
+        for frame in self._frames(self._in_range(), 0):
+            yield frame
+        if frame is None:
             raise InputError(self._nothing_in_range())
 
     def frames_of(self, shots: Sequence[Shot]) -> Iterator[tuple[int, Frame]]:
@@ -255,9 +260,9 @@ class ClipReader:
         begin = shot.pts
         if shot.first == 0 or begin is None:
             return None
-        pictures = self._sought(begin - self._woven) or iter([])
+        pictures = self._before_end(self._sought(begin - self._woven) or iter([]))
         later = dropwhile(lambda picture: picture.pts < begin, pictures)
-        frames = (self._frame(picture, shot.first + n) for n, picture in enumerate(later))
+        frames = self._frames(later, shot.first)
         head = next(frames, None)
         if head is None or (head.pts, head.crc) != (begin, shot.crc):
             self._begin_again()
@@ -265,8 +270,9 @@ class ClipReader:
         return chain([head], frames)
 
     def _counted_to(self, shot: Shot) -> Iterator[Frame]:
-        numbered = enumerate(self._in_range())
-        return (self._frame(picture, n) for n, picture in numbered if n >= shot.first)
+        if self._unfade:  # which is known from what was before
+            return islice(self._frames(self._in_range(), 0), shot.first, None)
+        return self._frames(islice(self._in_range(), shot.first, None), shot.first)
 
     @property
     def _woven(self) -> int:
@@ -275,16 +281,22 @@ class ClipReader:
 
     def _in_range(self) -> Iterator[_Picture]:
         start = exact_seconds(self.settings.start)
+        for picture in self._before_end(self._from(start)):
+            if self._since_begin(picture) >= start:
+                yield picture
+
+    def _before_end(self, pictures: Iterator[_Picture]) -> Iterator[_Picture]:
         end = math.inf if self.settings.end is None else exact_seconds(self.settings.end)
         reached = self.info.first_pts
-        for picture in self._from(start):
-            seconds = (picture.pts - self.info.first_pts) * self._time_base
-            if seconds >= end:
+        for picture in pictures:
+            if self._since_begin(picture) >= end:
                 return
             reached = picture.pts + picture.frame.duration
-            if seconds >= start:
-                yield picture
+            yield picture
         self._tell_if_cut_off(reached)
+
+    def _since_begin(self, picture: _Picture) -> Fraction:
+        return (picture.pts - self.info.first_pts) * self._time_base
 
     def _tell_if_cut_off(self, reached: int) -> None:
         end, begin = reached * self._time_base, self.info.first_pts * self._time_base
@@ -478,9 +490,21 @@ class ClipReader:
             return None
         return ImageSequence(self.path).unbroken()
 
+    def _frames(self, pictures: Iterator[_Picture], first: int) -> Iterator[Frame]:
+        """Numbered from `first`."""
+        counted = map(self._counted, pictures)
+        if not self._unfade:
+            return (self._frame(picture, first + n) for n, picture in enumerate(counted))
+        size = sum(plane.buffer_size for plane in self._first.frame.planes)
+        most = max(1, min(MOST, ROOM // size))
+        return unfaded(counted, lambda picture, n: self._frame(picture, first + n), most)
+
+    def _counted(self, picture: _Picture) -> _Picture:
+        self.damaged_frames += picture.frame.is_corrupt or picture.pts in self._spoilt
+        return picture
+
     def _frame(self, picture: _Picture, index: int) -> Frame:
         first, frame = self._first.frame, picture.frame
-        self.damaged_frames += frame.is_corrupt or picture.pts in self._spoilt
         if (frame.width, frame.height) != (first.width, first.height):
             self._warn_once(
                 "the pictures' size changes within the clip: "

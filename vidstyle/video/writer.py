@@ -143,6 +143,7 @@ class ClipWriter:
             rest = self._rest(source) if source is not None and self._kept else None
             # A render rounds what it is given; with nothing painted there is no need to.
             image = source.image if source is not None and self._kept == 1 else frame.image
+            image = image if frame.fade == 1 else image * np.float32(frame.fade)
             picture = self._convert(self._placed(image), self._alpha(frame), rest)
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
             picture.duration = self._length(frame)

@@ -1,0 +1,207 @@
+"""Fades from and to black taken off the pictures, to be laid over what is painted of them.
+
+A style's statistics know no darkness: painted as it comes, a fade's black end would become a
+picture of nothing, from which the strokes of the next frames grow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from vidstyle.frame import Frame
+from vidstyle.opencv import opencv
+
+BLACK: Final = 4 / 255  # a black picture's brightest place, at most: what codecs leave of one
+FAINT: Final = 12 / 255  # the same of one whose forms are lost in rounding
+LEAST_CHANGE: Final = 0.005  # of its light, that a picture of a fade gains or loses at least
+PATIENCE: Final = 2  # pictures in a row that may change less: something else has moved
+ENDS: Final = 0.1  # of its light: a fade that begins or ends so dark needs no black beside it
+DARKEST: Final = 0.2  # of its light: what is darker shows another's picture, as levels are few
+MOST: Final = 96  # pictures that may wait for the end of what may be a fade, and
+ROOM: Final = 256_000_000  # bytes of them, as decoded
+_LOOKED_AT: Final = 64  # pixels of the long side
+_ALIKE: Final = 0.8  # correlation of neighbours in a fade
+_CONVERTED: Final = 4  # pictures that wait in R'G'B': of ordinary clips no more do
+
+P = TypeVar("P")
+
+
+class Fade(NamedTuple):
+    """Picture `place` is picture `shown`, darkened to `factor` times its light."""
+
+    place: int
+    factor: float
+    shown: int
+
+
+class _Look(NamedTuple):
+    """Of a picture: its place, mean and greatest light in [0, 1], and (h, w) of it."""
+
+    place: int
+    level: float
+    peak: float
+    small: np.ndarray
+
+    @property
+    def black(self) -> bool:
+        return self.peak <= BLACK
+
+
+class FadeDetector:
+    """Fed pictures in order, answers for each, once that is known, how far it is faded.
+
+    Pictures that lose light one after the other are a fade if black is its end; those that gain
+    light behind black, up to where they do no longer, are one as well. All others have all of their
+    light, black ones none.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._fed = 0
+        self._run: list[_Look] = []  # what is not answered for yet
+        self._before: _Look | None = None  # the last one that is
+        self._shown: int | None = None
+        self._rises = True  # of the run; a clip may begin in a fade
+
+    def feed(self, image: np.ndarray) -> list[Fade]:
+        """(H, W, 3) in [0, 1] → the answers that have become known, in order."""
+        look = self._look(image)
+        ended = [] if self._goes_on(look) else self._end(look)
+        if self._run or self._begins(look):
+            self._run.append(look)
+            return ended
+        return [*ended, self._alone(look)]
+
+    def finish(self) -> list[Fade]:
+        """The answers still owed."""
+        return self._end(None)
+
+    def _look(self, image: np.ndarray) -> _Look:
+        coarse = max(1, max(image.shape[:2]) // (4 * _LOOKED_AT))
+        thin = np.ascontiguousarray(image[::coarse, ::coarse])
+        height, width = thin.shape[:2]
+        factor = min(1.0, _LOOKED_AT / max(height, width))
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        cv2 = opencv()
+        small = np.asarray(cv2.resize(thin, size, interpolation=cv2.INTER_AREA)).mean(axis=2)
+        self._fed += 1
+        return _Look(self._fed - 1, float(small.mean()), float(small.max()), small)
+
+    def _begins(self, look: _Look) -> bool:
+        """Whether it may be a fade's first picture."""
+        before = self._before
+        if before is None or (before.black and not look.black):
+            self._rises = True
+            return True
+        self._rises = False
+        return not look.black and self._changed(before, look) and _alike(before, look)
+
+    def _goes_on(self, look: _Look) -> bool:
+        run = self._run
+        if not run or len(run) >= self._most:
+            return False
+        if run[-1].black and self._rises:
+            return True  # a clip's black beginning
+        if look.black or not _alike(run[-1], look):
+            return False
+        recent = run[-1 - PATIENCE :]
+        return len(run) <= PATIENCE or any(self._changed(one, look) for one in recent)
+
+    def _changed(self, one: _Look, other: _Look) -> bool:
+        dark, light = (one, other) if self._rises else (other, one)
+        return dark.level < (1 - LEAST_CHANGE) * light.level
+
+    def _end(self, following: _Look | None) -> list[Fade]:
+        """Answers for the run, before `following`."""
+        run, before = self._run, self._before
+        if not run:
+            return []
+        self._run = []
+        if self._rises:
+            full = max(run, key=lambda look: look.level)
+            fades = run[0].level <= ENDS * full.level or (before is not None and before.black)
+        else:
+            assert before is not None
+            full = before
+            ends_black = following is not None and following.black
+            fades = ends_black or run[-1].level <= ENDS * full.level
+        factors = [_share(look, full) if fades else 1.0 for look in run]
+        return self._answers(run, factors)
+
+    def _answers(self, run: list[_Look], factors: list[float]) -> list[Fade]:
+        """What is too dark shows what was shown last, or else what is shown next."""
+        own = [n for n, factor in enumerate(factors) if factor >= DARKEST]
+        fades = []
+        for n, (look, factor) in enumerate(zip(run, factors, strict=True)):
+            if factor >= DARKEST or (not own and self._shown is None):
+                self._shown = look.place
+            elif self._rises and own and n < own[0]:
+                self._shown = run[own[0]].place
+            assert self._shown is not None
+            fades.append(Fade(look.place, factor, self._shown))
+        self._before = run[-1]
+        return fades
+
+    def _alone(self, look: _Look) -> Fade:
+        return self._answers([look], [0.0 if look.black else 1.0])[0]
+
+
+def _share(look: _Look, full: _Look) -> float:
+    """Of its light. Where a mask closes instead, the brightest place is as bright as before."""
+    if full.black or look.black:
+        return 0.0
+    return min(1.0, max(look.level / full.level, look.peak / full.peak))
+
+
+def _alike(one: _Look, other: _Look) -> bool:
+    if min(one.peak, other.peak) <= FAINT:
+        return True
+    a, b = (look.small - look.level for look in (one, other))
+    return float((a * b).sum()) >= _ALIKE * float(np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+def unfaded(
+    pictures: Iterable[P], convert: Callable[[P, int], Frame], most: int = MOST
+) -> Iterator[Frame]:
+    """The pictures as frames, `convert(picture, its number)`, with fades from and to black in
+    `Frame.fade` instead of in `Frame.image`. While a fade's end is awaited pictures wait as they
+    are, `most` of them, and are converted again.
+    """
+    detector = FadeDetector(most)
+    waiting: deque[tuple[P, Frame | None]] = deque()
+    lit: tuple[int, np.ndarray] | None = None
+
+    def answered(fades: list[Fade]) -> Iterator[Frame]:
+        nonlocal lit
+        factors = {fade.place: fade.factor for fade in fades}
+        for fade in fades:
+            picture, frame = waiting.popleft()
+            frame = frame or convert(picture, fade.place)
+            if lit is None or lit[0] != fade.shown:
+                shown = frame
+                if fade.shown != fade.place:
+                    shown = convert(waiting[fade.shown - fade.place - 1][0], fade.shown)
+                lit = fade.shown, _brightened(shown.image, factors[fade.shown])
+            if fade.factor == 1:
+                yield frame
+            else:
+                yield replace(frame, image=lit[1], fade=fade.factor, coded=None)
+
+    for number, picture in enumerate(pictures):
+        frame = convert(picture, number)
+        waiting.append((picture, frame))
+        yield from answered(detector.feed(frame.image))
+        if len(waiting) > _CONVERTED:
+            waiting[-1] = (picture, None)
+    yield from answered(detector.finish())
+
+
+def _brightened(image: np.ndarray, factor: float) -> np.ndarray:
+    if factor in (0, 1):
+        return image
+    return np.minimum(image / np.float32(factor), np.float32(1))
