@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TINY, Vidstyle
 from tests.video.made_clips import make_clip
-from vidstyle.preview import sample_frames
+from tests.video.test_bars import barred
+from tests.video.test_fades import encoded
+from tests.video.test_shots import moving
+from vidstyle.preview import GAP, sample_frames
 from vidstyle.settings import ClipSettings
+from vidstyle.video import load_picture
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,13 @@ def test_frames_from_the_middles_of_stretches(
     clip = make_clip(tmp_path / "a.mkv", frames, codec="ffv1")
     levels = [frame.image.mean() * 255 for frame in sample_frames(clip, count, part)]
     assert [round((level - 50) / 4) for level in levels] == expected
+
+
+def test_black_bars_are_left_out(vidstyle: Vidstyle, tmp_path: Path, painting: Path) -> None:
+    source = encoded(tmp_path / "a.mp4", barred(moving(1, 8)))
+    done = vidstyle("preview", source, "--style", painting, "--count", "1", "-o", "b.png", *TINY)
+    assert done.status == 0, done.err
+    sheet = load_picture(Path("b.png"))
+    below = sheet[120 + GAP :]
+    assert below.shape == (120, 160, 3) and below[16:104].mean() > 0.2
+    assert max(below[:16].max(), below[104:].max()) == 0

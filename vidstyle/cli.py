@@ -194,6 +194,9 @@ Passes = Annotated[
 Loop = Annotated[
     bool, _option("--loop", help="Have the clip's end meet its beginning.", panel="Look")
 ]
+PaintBars = Annotated[
+    bool, _option("--paint-bars", help="Paint black bars around the picture too.", panel="Look")
+]
 FlowName = Annotated[
     str, _choice("--flow", FLOWS, "Motion estimate; none paints each frame alone.", "Look")
 ]
@@ -309,6 +312,7 @@ def run(
     strength: Strength = _DEFAULT["strength"],
     passes: Passes = _DEFAULT["passes"],
     loop: Loop = _DEFAULT["loop"],
+    paint_bars: PaintBars = _DEFAULT["paint_bars"],
     start: Start = None,
     end: End = None,
     duration: Duration = None,

@@ -72,6 +72,7 @@ def clip_settings(
     size: int | None = None,
     threads: int = 0,
     fps: str | float | None = None,
+    paint_bars: bool = ClipSettings.paint_bars,
 ) -> ClipSettings:
     begin = 0.0 if start is None else parse_time("--start", str(start))
     if end is not None and duration is not None:
@@ -83,7 +84,7 @@ def clip_settings(
             raise SettingsError(f"--duration {duration}: must be more than 0")
         stop = begin + length
     rate = None if fps is None else parse_rate(str(fps))
-    return ClipSettings(start=begin, end=stop, size=size, threads=threads, fps=rate)
+    return ClipSettings(begin, stop, size, threads, rate, paint_bars)
 
 
 def feature_settings(

@@ -13,15 +13,18 @@ from vidstyle.frame import Frame
 from vidstyle.optimize import Step
 from vidstyle.render import make_styler, memory_errors, stylize_alone
 from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
+from vidstyle.stylize import FrameStyler
 from vidstyle.video import (
     ClipReader,
     Paths,
     check_not_source,
     check_picture_output,
+    find_bars,
     load_paintings,
     probe,
     save_picture,
 )
+from vidstyle.video.bars import Window
 
 GAP = 4  # pixels of white between pictures
 MOST = 64  # pictures: more make a strip that nobody opens
@@ -45,11 +48,20 @@ def preview_clip(
     check_not_source(Path(target), map(Path, [clip, *paintings]))
     check_picture_output(Path(target), overwrite)
     styles = load_paintings(paintings)
-    sources = [frame.image for frame in sample_frames(Path(clip), count, part or ClipSettings())]
+    part = part or ClipSettings()
+    frames, window = sample_frames(Path(clip), count, part), find_bars(Path(clip), part)
     with memory_errors():
         styler = make_styler(styles, look, features, compute, on_event)
-        results = [stylize_alone(image, styler) for image in sources]
-    save_picture(Path(target), filmstrip(sources, results), overwrite)
+        results = [_painted(frame, window, styler) for frame in frames]
+    save_picture(Path(target), filmstrip([frame.image for frame in frames], results), overwrite)
+
+
+def _painted(frame: Frame, window: Window | None, styler: FrameStyler) -> np.ndarray:
+    if window is None:
+        return stylize_alone(frame.image, styler)
+    picture = np.ascontiguousarray(window.cut(frame.image))
+    result = replace(frame, image=stylize_alone(picture, styler))
+    return window.put_back(result, frame.height, frame.width).image
 
 
 def _check_count(count: int) -> None:

@@ -59,6 +59,7 @@ from vidstyle.video import (
     check_not_source,
     check_output,
     check_picture_output,
+    find_bars,
     list_shots,
     load_paintings,
     load_picture,
@@ -331,7 +332,7 @@ def stylize_clip(
             resumed = stored.whole_frames if stored is not None else 0
             kept = 1 - ready.look.strength
             with ClipWriter(
-                target, reader.info, settings.output, ready.part, kept, announce
+                target, reader.info, settings.output, ready.part, kept, announce, reader.window
             ) as writer:
                 writer.comment = _comment(paintings, ready.styler)
                 # What cannot be carried over is known now, not after hours of work.
@@ -456,13 +457,16 @@ def _ready(
     _warn(take_back(target), on_event)
     with naming_work(folder, target.stem):
         check_output(target, settings.output)
-    # What is not painted needs no fade taken off, and keeps its exact samples.
-    unfade = settings.look.strength > 0
-    with memory_errors(), ClipReader(clip, settings.part, unfade) as reader:
+    # What is not painted needs no fade taken off, nor bars: it keeps its exact samples.
+    painted = settings.look.strength > 0
+    window = find_bars(clip, settings.part) if painted else None
+    with memory_errors(), ClipReader(clip, settings.part, painted, window) as reader:
+        if window is not None:
+            reader.warnings.append(window.words(reader.info.height, reader.info.width))
         stored = _stored(clip, paintings, target, settings, on_event)
         compute = _settled(settings.compute, stored)
         styler = make_styler(styles, settings.look, settings.features, compute, on_event)
-        check_sides(reader.info.width, reader.info.height, styler.least)
+        check_sides(*reader.size, styler.least)
         part = replace(settings.part, threads=compute.threads)
         yield _Ready(reader, styler, part, folder, stored)
 
@@ -597,7 +601,7 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
         return
     shots = deque[int]()
     with (
-        ClipReader(ready.reader.path, ready.part, unfade=True) as first,
+        ClipReader(ready.reader.path, ready.part, True, ready.reader.window) as first,
         ahead(_with_motion(_noted(split_shots(first), shots), ready)) as frames,
         ahead(ready.reader) as sources,
         _resumable(ready) as styler,

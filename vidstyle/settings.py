@@ -32,6 +32,7 @@ class ClipSettings:
 
     `size` is the long side of the result in pixels; it never enlarges. `threads` are the encoder's;
     0 lets FFmpeg choose. `fps` is an image sequence's frame rate, exactly; clips have their own.
+    Black bars around the picture stay as they are unless `paint_bars`.
     """
 
     start: float = 0.0
@@ -39,6 +40,7 @@ class ClipSettings:
     size: int | None = None
     threads: int = 0
     fps: Fraction | None = None
+    paint_bars: bool = False
 
     def __post_init__(self) -> None:
         _require_number("--start", self.start, 0, 1e7)

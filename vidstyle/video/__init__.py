@@ -8,7 +8,7 @@ from vidstyle.video.picture import (
     load_picture,
     save_picture,
 )
-from vidstyle.video.reader import ClipReader, probe
+from vidstyle.video.reader import ClipReader, find_bars, probe
 from vidstyle.video.shots import ShotDetector, list_shots, split_shots
 from vidstyle.video.target import check_not_source, take_back
 from vidstyle.video.writer import ClipWriter
@@ -22,6 +22,7 @@ __all__ = [
     "check_output",
     "check_picture_output",
     "default_ending",
+    "find_bars",
     "list_shots",
     "load_paintings",
     "load_picture",

@@ -24,6 +24,7 @@ from vidstyle.disk import check_regular
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
+from vidstyle.video.bars import Window, find_window
 from vidstyle.video.colour import as_picture, as_stated, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
 from vidstyle.video.fades import MOST, ROOM, unfaded
@@ -49,6 +50,8 @@ _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assume
 _FASTEST: Final = 1000  # frames a second
 _CUT_OFF: Final = Fraction(3, 2)  # frames that may be missing: avi's headers count one too many
 _REORDERED: Final = 16  # frames that H.264 may hold back, at most
+_GLIMPSES: Final = 8  # frames, spread over a clip, in which its bars are looked for
+_NEAR: Final = 48  # frames at its beginning, where it has too few that can be sought
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
 
@@ -141,6 +144,17 @@ _BESIDE: Final = {
 }
 
 
+def find_bars(path: Path, settings: ClipSettings | None = None) -> Window | None:
+    """The clip's picture without the black bars around it; none where it has none.
+
+    Raises as `ClipReader`.
+    """
+    with ClipReader(path, settings) as reader:
+        if reader.info.has_alpha or reader.settings.paint_bars:
+            return None
+        return find_window(reader.glimpses())
+
+
 class _Picture(NamedTuple):
     frame: av.VideoFrame
     pts: int
@@ -175,7 +189,8 @@ class ClipReader:
     `corrupt_packets`; damaged frames that do decode are kept, a repaired picture being better than
     a jump, and counted in `damaged_frames`. What is marked interlaced is deinterlaced. A path such
     as `shot.%04d.exr` is an image sequence and needs `settings.fps`; linear light becomes sRGB.
-    With `unfade` fades from and to black are in `Frame.fade` alone.
+    With `unfade` fades from and to black are in `Frame.fade` alone. With a `window` only what is in
+    it comes.
 
     `warnings` collects, one line each, what was done to the frames. Raises `InputError` where the
     file is no clip, is HDR, or has no frame in the asked range, and `DecodeError` where its pixel
@@ -183,11 +198,15 @@ class ClipReader:
     """
 
     def __init__(
-        self, path: Path, settings: ClipSettings | None = None, unfade: bool = False
+        self,
+        path: Path,
+        settings: ClipSettings | None = None,
+        unfade: bool = False,
+        window: Window | None = None,
     ) -> None:
         self.path = Path(path)
         self.settings = settings or ClipSettings()
-        self._unfade = unfade
+        self.window, self._unfade = window, unfade
         self._broken_packets = 0
         self.damaged_frames = 0
         self.warnings: list[str] = []
@@ -210,6 +229,14 @@ class ClipReader:
 
     def close(self) -> None:
         self._container.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of what comes."""
+        if self.window is None:
+            return self.info.width, self.info.height
+        top, bottom, left, right = self.window
+        return right - left, bottom - top
 
     @property
     def corrupt_packets(self) -> int:
@@ -236,6 +263,23 @@ class ClipReader:
             yield frame
         if frame is None:
             raise InputError(self._nothing_in_range())
+
+    def glimpses(self) -> Iterator[np.ndarray]:
+        """Instead of iterating: some frames' pictures, from wherever the file finds one at once."""
+        self._iterated = True
+        start, until = self.settings.start, self.settings.end or self.info.seconds or 0
+        seen = set[int]()
+        for n in range(_GLIMPSES):
+            seconds = exact_seconds(start + max(0.0, until - start) * n / _GLIMPSES)
+            pictures = self._sought(self.info.first_pts + int(seconds / self._time_base))
+            picture = next(pictures, None) if pictures else None
+            if picture is not None and picture.pts not in seen:
+                seen.add(picture.pts)
+                yield self._frame(picture, 0).image
+        if len(seen) < _GLIMPSES // 2:
+            self._begin_again()
+            near = islice(self._in_range(), 0, _NEAR, _NEAR // _GLIMPSES)
+            yield from (self._frame(picture, 0).image for picture in near)
 
     def frames_of(self, shots: Sequence[Shot]) -> Iterator[tuple[int, Frame]]:
         """Instead of iterating: each frame of these neighbouring shots with its shot's number.
@@ -519,13 +563,17 @@ class ClipReader:
                 "convert the clip to yuv420p first"
             ) from error
         return Frame(
-            np.ascontiguousarray(self._orientation.upright(image)),
+            self._delivered(image),
             index,
             picture.pts,
             self._time_base,
-            None if alpha is None else np.ascontiguousarray(self._orientation.upright(alpha)),
+            None if alpha is None else self._delivered(alpha),
             picture.frame,
         )
+
+    def _delivered(self, image: np.ndarray) -> np.ndarray:
+        upright = self._orientation.upright(image)
+        return np.ascontiguousarray(upright if self.window is None else self.window.cut(upright))
 
     def _converter(self, frame: av.VideoFrame) -> FrameToRgb:
         """Sequences mix them: programs save black as grey among pictures in colour."""

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from vidstyle.errors import EncodeError, SettingsError
 from vidstyle.frame import ClipInfo, ColourTags, Frame
 from vidstyle.settings import ClipSettings, OutputSettings
+from vidstyle.video.bars import Window
 from vidstyle.video.colour import UNSPECIFIED, output_tags, settle_tags
 from vidstyle.video.comment import add_comment
 from vidstyle.video.convert import RgbToFrame
@@ -64,6 +65,7 @@ class ClipWriter:
       elsewhere they stay upright.
 
     - `clip.threads` are the encoder's: another number gives other bytes.
+    - Of a `window` frames are what is in it; around it the result is black.
     - `kept` is the share of each frame that is its source, unpainted. Of what is not painted at all
       colour samples stay where the source has them (chroma siting), and the file says so.
 
@@ -83,9 +85,10 @@ class ClipWriter:
         clip: ClipSettings | None = None,
         kept: float = 0.0,
         announce: Announce = lambda hidden: None,
+        window: Window | None = None,
     ) -> None:
         self.path = Path(path)
-        self.info = info
+        self.info, self._window = info, window
         self.warnings: list[str] = []
         self._clip, self._kept = clip, kept
         self.comment = ""
@@ -131,6 +134,9 @@ class ClipWriter:
         of them after R'G'B', where the result has them too: the same pixel format, in the same
         places, nothing scaled.
         """
+        if self._window is not None:
+            frame = self._window.put_back(frame, self.info.height, self.info.width)
+            source = source and self._window.put_back(source, self.info.height, self.info.width)
         if frame.image.shape != (self.info.height, self.info.width, 3):
             raise ValueError(
                 f"frame {frame.index} is {frame.width}x{frame.height}, "
