@@ -204,8 +204,22 @@ class _Refining:
         with ahead(((spool.source(place), spool.result(place)) for place in order), 1) as pictures:
             for place, (source, result) in zip(order, pictures, strict=True):
                 if place != neighbour or circular:
-                    spool.replace(place, self.styler.refine(source, result))
+                    refined = self.styler.refine(source, result)
+                    spool.replace(place, self._joined(place, result, refined, backwards))
                 yield place
+
+    def _joined(
+        self, place: int, earlier: np.ndarray, refined: np.ndarray, backwards: bool
+    ) -> np.ndarray:
+        """What the block before has made of its frames ahead turns into this one's, bit by bit.
+
+        A pass that comes from behind ends with the block's first frame, and knows nothing of the
+        one before that, which is given: there would be a leap.
+        """
+        share = (place - self.final + 1) / (AHEAD + 1)
+        if not backwards or not self.final or share >= 1:
+            return refined
+        return earlier + np.float32(share) * (refined - earlier)
 
     def _neighbour(self, order: range, backwards: bool, circular: bool) -> int:
         """What a pass begins with: in a circle its end, else what it leaves as it is."""

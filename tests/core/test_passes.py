@@ -108,13 +108,33 @@ def test_a_long_shot_is_gone_over_in_blocks_that_look_ahead(
     results = stylize_in_passes(
         frames_of(4), work, 3, False, tmp_path, lambda *where: heard.append(where)
     )
-    # The frame ahead, 2, is refined with the first block, and again with its own.
-    assert [said(result) for result in results] == [1100, 2101, 3102, 1103]
+    # The frame ahead, 2, is refined with the first block, and again with its own: half of either.
+    assert [said(result) for result in results] == [1100, 2101, 2602, 1103]
     first = [(), (0,), (1,), (2,), (2, 102, BACK), (1, 101), (0, 100)]
     first += [(0, 1100, FORTH), (1, 1101), (2, 102)]
-    second = [(3,), (3, 103, BACK), (2, 1102), (1, 2101, FORTH), (2, 2102), (3, 103)]
+    second = [(3,), (3, 103, BACK), (2, 1102), (1, 2101, FORTH), (2, 1602), (3, 103)]
     assert work.log == first + second
     assert sorted(heard) == sorted([(0, index) for index in range(4)] * 3)
+
+
+def test_one_block_leads_over_to_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Though each has a look of its own, no two frames differ by more than their share of it."""
+    monkeypatch.setattr(passes_module, "BLOCK", 12)
+    monkeypatch.setattr(passes_module, "AHEAD", 4)
+
+    class Blocks(Logging):
+        def start_pass(self, image: np.ndarray, result: np.ndarray, backwards: bool) -> None:
+            self.log.append(())
+
+        def refine(self, image: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+            return level(1000 * self.log.count(()))
+
+    looks = [
+        said(result) for result in stylize_in_passes(frames_of(36), Blocks(), 2, False, tmp_path)
+    ]
+    assert looks[:12] == [2000] * 12
+    assert looks[12:15] == [2200, 2400, 2600] and looks[16:24] == [3000] * 8
+    assert np.abs(np.diff(looks[:15])).max() <= 200
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5, 6, 7])
