@@ -214,7 +214,7 @@ def test_the_slice_shows_the_worst_pair_frame_by_frame(monkeypatch: pytest.Monke
     for index in range(40):
         lit = 0.2 * (index == 25)
         found.add(0, plain, Frame(plain + np.float32(lit), index, index, 1))
-    slices = found.measurement("b", "a").slices
+    slices = found.measurement("b", "a", (40, 32)).slices
     assert (slices.row, slices.first) == (12, 20)
     assert slices.result.shape == slices.source.shape == (10, 40, 3)
     brighter = slices.result.mean((1, 2)) - slices.source.mean((1, 2))
@@ -294,7 +294,7 @@ def test_one_frame_cannot_be_held_to_a_ratio(vidstyle: Vidstyle, tmp_path: Path)
 
 
 def test_what_a_fade_darkens_is_not_judged(tmp_path: Path, painting: Path) -> None:
-    """Else a clip's black frames would be most of its style distance."""
+    """Else black frames would be most of a clip's style distance, and their end its flicker."""
     factors = [0.0] * 9 + list(np.linspace(0, 1, 9)[1:]) + [1.0] * 16
     faded = [scene() * np.float32(factor) for factor in factors]
     source = film(tmp_path / "a.mkv", faded)
@@ -302,5 +302,9 @@ def test_what_a_fade_darkens_is_not_judged(tmp_path: Path, painting: Path) -> No
     places = [n for n, value in enumerate(found.series["style_distance_series"]) if value]
     assert places == [16, 24, 32]
     assert found.figures["style_distance"] == found.series["style_distance_series"][24]
+    errors = found.series["warp_error_series"]
+    assert errors[:17] == [None] * 17 and errors[17:] == pytest.approx([0.0] * 16, abs=1e-9)
+    longer = found.series["long_term_warp_error_series"]
+    assert longer[:17] == [None] * 17 and longer[17:] == pytest.approx([0.0] * 16, abs=1e-9)
     black = measure_video(film(tmp_path / "b.mkv", faded[:9]), tmp_path / "b.mkv", [painting])
     assert "style_distance" not in black.figures and black.figures["frames"] == 9

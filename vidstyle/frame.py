@@ -22,7 +22,8 @@ class Frame:
     `pts * time_base` is the presentation time in seconds on the source's clock. Where the source
     is transparent, `alpha` is (H, W, 1) float32 in [0, 1] and `image` lies over black. `coded` is
     the picture as decoded, neither turned nor scaled: a neutral result takes its exact samples.
-    Shown is `fade` times `image`, where a fade from or to black was taken off (`video.fades`).
+    Shown is `fade` times `image`, where a fade from or to black was taken off (`video.fades`), in
+    the midst of `around`, where black bars were cut off (`video.bars`).
     """
 
     image: np.ndarray
@@ -32,6 +33,7 @@ class Frame:
     alpha: np.ndarray | None = None
     coded: av.VideoFrame | None = None
     fade: float = 1.0
+    around: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.float32:

@@ -43,7 +43,10 @@ def preview_clip(
     compute: ComputeSettings | None = None,
     on_event: Callable[[Step], None] = lambda step: None,
 ) -> None:
-    """Write `count` frames spread evenly over the clip, sources in the upper row, to `target`."""
+    """Write `count` frames spread evenly over the clip, sources in the upper row, to `target`.
+
+    One in the midst of a fade is painted as it is.
+    """
     _check_count(count)
     check_not_source(Path(target), map(Path, [clip, *paintings]))
     check_picture_output(Path(target), overwrite)
@@ -60,8 +63,7 @@ def _painted(frame: Frame, window: Window | None, styler: FrameStyler) -> np.nda
     if window is None:
         return stylize_alone(frame.image, styler)
     picture = np.ascontiguousarray(window.cut(frame.image))
-    result = replace(frame, image=stylize_alone(picture, styler))
-    return window.put_back(result, frame.height, frame.width).image
+    return window.put_back(stylize_alone(picture, styler), frame.image)
 
 
 def _check_count(count: int) -> None:

@@ -462,7 +462,7 @@ def _ready(
     window = find_bars(clip, settings.part) if painted else None
     with memory_errors(), ClipReader(clip, settings.part, painted, window) as reader:
         if window is not None:
-            reader.warnings.append(window.words(reader.info.height, reader.info.width))
+            reader.warnings.append(window.words(reader.info.width, reader.info.height))
         stored = _stored(clip, paintings, target, settings, on_event)
         compute = _settled(settings.compute, stored)
         styler = make_styler(styles, settings.look, settings.features, compute, on_event)
@@ -601,7 +601,7 @@ def _stylized(ready: _Ready, on_frame: OnFrame) -> Generator[tuple[int, Frame, F
         return
     shots = deque[int]()
     with (
-        ClipReader(ready.reader.path, ready.part, True, ready.reader.window) as first,
+        ready.reader.again() as first,
         ahead(_with_motion(_noted(split_shots(first), shots), ready)) as frames,
         ahead(ready.reader) as sources,
         _resumable(ready) as styler,

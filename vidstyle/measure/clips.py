@@ -17,7 +17,8 @@ from vidstyle.images import resize, to_array, to_tensor
 from vidstyle.measure.measurement import Measurement
 from vidstyle.measure.tally import Tally
 from vidstyle.settings import ClipSettings, FeatureSettings
-from vidstyle.video import ClipReader, Paths, load_paintings, probe, split_shots
+from vidstyle.video import ClipReader, Paths, find_bars, load_paintings, probe, split_shots
+from vidstyle.video.bars import Window
 from vidstyle.video.sequence import ImageSequence
 
 SHAPES_DIFFER = 0.02  # of a side: beyond what rounding to even sides explains
@@ -54,16 +55,31 @@ def measure_video(
     """
     part = part or ClipSettings()
     tally = Tally(load_judge(features), load_paintings(paintings), baseline)
-    with ClipReader(Path(result), ClipSettings(fps=_rate(result, part))) as results:
-        part = replace(part, fps=_rate(source, part))
-        fitted = _fitted_part(Path(source), part, results.info)
-        with ClipReader(Path(source), fitted) as sources:
-            _check_shapes(sources, results)
-            _check_lengths(sources, results)
-            for shot, given, made in _paired(sources, results):
-                tally.add(shot, _fitted(given.image, made), made)
-                on_event(FrameMeasured(made.index, results.expected_frames))
-    return tally.measurement(str(result), str(source))
+    made = ClipSettings(fps=_rate(result, part))
+    info = probe(Path(result), made)
+    part = _fitted_part(Path(source), replace(part, fps=_rate(source, part)), info)
+    window = _window(Path(result), made, Path(source), part, info)
+    with (
+        ClipReader(Path(result), made, window=window) as results,
+        ClipReader(Path(source), part, unfade=True, window=window) as sources,
+    ):
+        _check_shapes(sources, results)
+        _check_lengths(sources, results)
+        for shot, given, painted in _paired(sources, results):
+            shown = given.image * np.float32(given.fade)
+            tally.add(shot, _fitted(shown, painted), painted, lit=given.fade == 1)
+            on_event(FrameMeasured(painted.index, results.expected_frames))
+    return tally.measurement(str(result), str(source), (info.width, info.height))
+
+
+def _window(
+    result: Path, made: ClipSettings, source: Path, part: ClipSettings, info: ClipInfo
+) -> Window | None:
+    """Without the black bars of both, where nothing changes and nothing is painted."""
+    plain = probe(source, part)
+    if (plain.width, plain.height) != (info.width, info.height) or not find_bars(result, made):
+        return None
+    return find_bars(source, part)
 
 
 def _rate(clip: Path | str, part: ClipSettings) -> Fraction | None:

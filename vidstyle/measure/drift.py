@@ -43,6 +43,12 @@ class Drift:
         self.ages.append(self.ages[-1] + 1)
         self.series.append(self._since(*self.first, source, result))
 
+    def skip(self, new_shot: bool = False) -> None:
+        """A frame that is not compared."""
+        self.first = None if new_shot else self.first
+        self.ages.append(0 if self.first is None else self.ages[-1] + 1)
+        self.series.append(None)
+
     def _since(
         self, plain: np.ndarray, painted: np.ndarray, source: np.ndarray, result: np.ndarray
     ) -> tuple[float, float] | None:

@@ -14,7 +14,6 @@ from vidstyle.measure.drift import Drift
 from vidstyle.measure.measurement import Figures, Measurement, Series, Slices, WorstPair
 from vidstyle.measure.style import StyleJudge, native_side
 from vidstyle.measure.warping import PairError, WarpError, along
-from vidstyle.video.fades import Fade, FadeDetector
 
 FAR = 8  # frames: the distance in `warp_error_distance_8`
 LEAST_TRUST = 0.1  # of the picture: distant frames that share less are not compared
@@ -48,25 +47,35 @@ class Tally:
         self.shots: list[float | None] = []
         self.seconds: list[float | None] = []
         self.begin = 0.0
-        self.size = (0, 0)
 
-    def add(self, shot: int, source: np.ndarray, made: Frame) -> None:
-        """`source` is (H, W, 3), of the size of `made`."""
+    def add(self, shot: int, source: np.ndarray, made: Frame, lit: bool = True) -> None:
+        """`source` is (H, W, 3), of the size of `made`. Neither is judged unless `lit`: in a fade
+        from or to black all changes, and nothing flickers.
+        """
         new_shot = not self.shots or shot != self.shots[-1]
         if not self.shots:
-            self.begin, self.size = made.pts_seconds, (made.width, made.height)
+            self.begin = made.pts_seconds
         self.shots.append(shot)
         self.seconds.append(made.pts_seconds - self.begin)
-        errors = [error.add(source, made.image, new_shot) for error in self.warp_errors.values()]
-        self.drift.add(source, made.image, new_shot)
-        self.painted.add(source, made)
-        self.worst.add(made, made.pts_seconds - self.begin, errors[0])
+        compare = self._compare if lit else self._skip
+        self.painted.add(source, made, lit)
+        self.worst.add(made, made.pts_seconds - self.begin, compare(source, made.image, new_shot))
         self.slicer.add(source, made, self.worst)
 
-    def measurement(self, result: str, source: str) -> Measurement:
-        self.painted.finish()
+    def _compare(self, source: np.ndarray, result: np.ndarray, new_shot: bool) -> PairError | None:
+        self.drift.add(source, result, new_shot)
+        errors = [error.add(source, result, new_shot) for error in self.warp_errors.values()]
+        return errors[0]
+
+    def _skip(self, source: np.ndarray, result: np.ndarray, new_shot: bool) -> None:
+        self.drift.skip(new_shot)
+        for error in self.warp_errors.values():
+            error.skip(new_shot)
+
+    def measurement(self, result: str, source: str, size: tuple[int, int]) -> Measurement:
+        """`size` is the result's, (width, height): its bars may have been cut off."""
         figures: Figures = {"frames": len(self.shots), "shots": len(set(self.shots))}
-        figures["width"], figures["height"] = self.size
+        figures["width"], figures["height"] = size
         series: Series = {"seconds_series": self.seconds, "shot_series": self.shots}
         for (name, suffix), error in self.warp_errors.items():
             figures |= _error_figures(error, name, suffix)
@@ -123,28 +132,17 @@ class _Worst:
 
 
 class _Painted:
-    """Style and content distances, of one frame in `JUDGE_EVERY`, but for those in a fade."""
+    """Style and content distances, of one frame in `JUDGE_EVERY`."""
 
     def __init__(self, net: TapNet, paintings: Sequence[np.ndarray]) -> None:
         self.net, self.paintings = net, paintings
         self.judge = StyleJudge(net, paintings)
         self.native: StyleJudge | None = None
-        self.fades = FadeDetector()
-        self.waiting: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.distances: list[dict[str, float]] = []
 
-    def add(self, source: np.ndarray, made: Frame) -> None:
-        if made.index % JUDGE_EVERY == 0:
-            self.waiting[made.index] = source, made.image
-        self._answered(self.fades.feed(source))
-
-    def finish(self) -> None:
-        self._answered(self.fades.finish())
-
-    def _answered(self, fades: list[Fade]) -> None:
-        for fade in fades:
-            pair = self.waiting.pop(fade.place, None)
-            self.distances.append(self._distances(*pair) if pair and fade.factor == 1 else {})
+    def add(self, source: np.ndarray, made: Frame, lit: bool) -> None:
+        judged = lit and made.index % JUDGE_EVERY == 0
+        self.distances.append(self._distances(source, made.image) if judged else {})
 
     def _distances(self, source: np.ndarray, made: np.ndarray) -> dict[str, float]:
         found = {"content_distance": self.judge.content_distance(made, source)}

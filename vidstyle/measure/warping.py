@@ -88,6 +88,15 @@ class WarpError:
             self.before.append((source, result))
         return error
 
+    def skip(self, new_shot: bool = False) -> None:
+        """A frame that is not compared; nor are, with those before it, those behind.
+
+        With the shot's first frame they are, or with the first of it that was not skipped.
+        """
+        if new_shot or self.distance is not None:
+            self.before.clear()
+        self.series.append(None)
+
     def _has_partner(self) -> bool:
         return len(self.before) == (self.distance or 1)
 

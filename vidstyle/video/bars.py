@@ -1,24 +1,25 @@
-"""Black bars around the picture (letterbox, pillarbox): found, cut off, and put back.
+"""Black bars around the picture (letterbox, pillarbox): found, cut off, and put back as they were.
 
 They are no part of the picture, and nobody wants them painted; in a style's statistics they would
-be a darkness that the rest has to make up for.
+be a darkness that the rest has to make up for. A subtitle in them stays readable.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from vidstyle.frame import Frame
-
 BLACK: Final = 12 / 255  # what codecs leave of a bar, at most
 RINGING: Final = 0.02  # of its length may be more: the picture's own edges ring into it
 LIT: Final = 0.8  # of the picture's edge is more, in one frame or another
-SOFT: Final = 3  # pixels that scaling leaves between the two
+SOFT: Final = 3  # pixels that an edge may take
 LEAST: Final = 2  # pixels of a bar
+SUBTITLED: Final = 0.25  # of the frames may have something in a bar
+ENOUGH: Final = 16  # frames: no more need be looked at
+FILLED: Final = 0.5  # of the bars is lit: they are none
 MOST: Final = 0.4  # of a side: what is left of less is a picture in a dark room
 
 
@@ -30,17 +31,34 @@ class Window(NamedTuple):
     left: int
     right: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.right - self.left, self.bottom - self.top
+
     def cut(self, image: np.ndarray) -> np.ndarray:
         """(H, W, C) → what is in the window. A view."""
         return image[self.top : self.bottom, self.left : self.right]
 
-    def put_back(self, frame: Frame, height: int, width: int) -> Frame:
-        """The frame of a window amid (height, width) of black."""
-        image = np.zeros((height, width, 3), np.float32)
-        self.cut(image)[:] = frame.image
-        return replace(frame, image=image)
+    def put_back(self, image: np.ndarray, around: np.ndarray) -> np.ndarray:
+        """What is in a window, in the midst of the (H, W, C) that it was cut from."""
+        whole = around.copy()
+        self.cut(whole)[:] = image
+        return whole
 
-    def words(self, height: int, width: int) -> str:
+    def is_filled(self, around: np.ndarray) -> bool:
+        """Whether the picture that this was cut from had none of the bars."""
+        lit = around.max(axis=2) > BLACK
+        inside = self.cut(lit)
+        return bool(lit.sum() - inside.sum() > FILLED * (lit.size - inside.size))
+
+    def scaled(self, given: tuple[int, int], wanted: tuple[int, int]) -> Window:
+        """Of a picture of (width, height): nothing of a bar is in it at the other size either."""
+        across, down = (b / a for a, b in zip(given, wanted, strict=True))
+        rows = math.ceil(self.top * down), math.floor(self.bottom * down)
+        return Window(*rows, math.ceil(self.left * across), math.floor(self.right * across))
+
+    def words(self, width: int, height: int) -> str:
         bars = {
             "top": self.top,
             "bottom": height - self.bottom,
@@ -48,48 +66,61 @@ class Window(NamedTuple):
             "right": width - self.right,
         }
         each = [f"{size} pixels at the {side}" for side, size in bars.items() if size]
-        return f"black bars stay black ({', '.join(each)}); --paint-bars paints them"
+        return f"black bars stay as they are ({', '.join(each)}); --paint-bars paints them"
 
 
 def find_window(images: Iterable[np.ndarray]) -> Window | None:
     """Of some frames of a clip, (H, W, 3) in [0, 1]; none where there are no bars.
 
-    A bar is black in all of them, and ends at a straight edge behind which nearly all places are
-    lit in one or another: a night's sky has none.
+    Bars are two, on both sides of the picture, black in nearly all of the frames, and end at a
+    straight edge behind which nearly all places are lit in one or another: a night's sky is none.
     """
-    light: np.ndarray | None = None
+    seen = _Seen()
     for image in images:
-        brightest = image.max(axis=2)
-        light = brightest if light is None else np.maximum(light, brightest)
-        if not any(_black(rows) for rows in (light, light[::-1], light.T, light.T[::-1])):
+        seen.add(image)
+        if seen.barless > SUBTITLED * ENOUGH:
             return None
-    if light is None:
-        return None
-    height, width = light.shape
-    top, bottom = _bar(light), height - _bar(light[::-1])
-    columns = light[top:bottom].T
-    left, right = _bar(columns), width - _bar(columns[::-1])
-    window = Window(top, bottom, left, right)
-    return None if window == (0, height, 0, width) else window
+    return seen.window() if seen.frames else None
 
 
-def _black(rows: np.ndarray) -> bool:
-    """Whether the first of these rows may be a bar."""
-    return bool(_lit(rows[:LEAST]).max() <= RINGING)
+class _Seen:
+    """What frames have shown, of each row and column."""
+
+    def __init__(self) -> None:
+        self.frames, self.barless = 0, 0
+
+    def add(self, image: np.ndarray) -> None:
+        light = image.max(axis=2)
+        lit = [(light > BLACK).mean(axis=axis) > RINGING for axis in (1, 0)]
+        if not self.frames:
+            self.light, self.lit = light, [np.zeros(len(part), int) for part in lit]
+        self.light = np.maximum(self.light, light)
+        self.lit = [count + part for count, part in zip(self.lit, lit, strict=True)]
+        self.frames += 1
+        ends = [part[[*range(LEAST), *range(-LEAST, 0)]] for part in lit]
+        self.barless += all(end.any() for end in ends)
+
+    def window(self) -> Window | None:
+        black = [count <= SUBTITLED * self.frames for count in self.lit]
+        height, width = self.light.shape
+        top, bottom = _bars(black[0], self.light)
+        left, right = _bars(black[1], self.light[top : height - bottom].T)
+        window = Window(top, height - bottom, left, width - right)
+        return None if window == (0, height, 0, width) else window
 
 
-def _lit(rows: np.ndarray) -> np.ndarray:
-    return np.asarray((rows > BLACK).mean(axis=1))
+def _bars(black: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
+    """How many of the first and last rows of (n, m) are bars."""
+    first, last = _bar(black, rows), _bar(black[::-1], rows[::-1])
+    return (first, last) if first and last else (0, 0)
 
 
-def _bar(rows: np.ndarray) -> int:
-    """How many of the first rows of (n, m) are a bar."""
-    lit = _lit(rows)
-    bright = np.flatnonzero(lit > RINGING)
-    black = int(bright[0]) if len(bright) else len(rows)
-    if not LEAST <= black <= MOST * len(rows):
+def _bar(black: np.ndarray, rows: np.ndarray) -> int:
+    end = int(np.argmin(black))  # the first that is not
+    if black.all() or not LEAST <= end <= MOST * len(rows):
         return 0
-    if lit[black : black + SOFT].max() < LIT:
+    edge = rows[end : end + SOFT]
+    if (edge > BLACK).mean(axis=1).max() < LIT:
         return 0
-    light = rows[: black + SOFT].mean(axis=1)  # half of what is behind is no more the bar's
-    return int(np.argmax(light >= light[-1] / 2))
+    light = edge.mean(axis=1)  # half of what is behind is no more the bar's
+    return end + int(np.argmax(light >= light[-1] / 2))

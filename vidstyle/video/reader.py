@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import chain, dropwhile, islice
@@ -24,7 +25,7 @@ from vidstyle.disk import check_regular
 from vidstyle.errors import DecodeError, InputError
 from vidstyle.frame import ClipInfo, ColourTags, Frame, Shot
 from vidstyle.settings import ClipSettings
-from vidstyle.video.bars import Window, find_window
+from vidstyle.video.bars import ENOUGH, Window, find_window
 from vidstyle.video.colour import as_picture, as_stated, settle_rgb_tags, settle_tags
 from vidstyle.video.convert import FrameToRgb
 from vidstyle.video.fades import MOST, ROOM, unfaded
@@ -50,7 +51,6 @@ _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assume
 _FASTEST: Final = 1000  # frames a second
 _CUT_OFF: Final = Fraction(3, 2)  # frames that may be missing: avi's headers count one too many
 _REORDERED: Final = 16  # frames that H.264 may hold back, at most
-_GLIMPSES: Final = 8  # frames, spread over a clip, in which its bars are looked for
 _NEAR: Final = 48  # frames at its beginning, where it has too few that can be sought
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
@@ -137,6 +137,10 @@ def probe(path: Path, settings: ClipSettings | None = None) -> ClipInfo:
 
 
 _INTERLACED: Final = "the clip is interlaced: its fields were made one picture a frame (bwdif)"
+_FILLED: Final = (
+    "some pictures have no black bars, and are painted where others have none; "
+    "--paint-bars paints all of them"
+)
 _BESIDE: Final = {
     SideDataType.A53_CC: "the closed captions inside the pictures",
     SideDataType.SPHERICAL: "that the pictures are a sphere's",
@@ -149,10 +153,16 @@ def find_bars(path: Path, settings: ClipSettings | None = None) -> Window | None
 
     Raises as `ClipReader`.
     """
-    with ClipReader(path, settings) as reader:
-        if reader.info.has_alpha or reader.settings.paint_bars:
-            return None
-        return find_window(reader.glimpses())
+    settings = settings or ClipSettings()
+    if settings.paint_bars:
+        return None
+    # Looked for at the clip's own size: a smaller one would straighten edges.
+    with ClipReader(path, replace(settings, size=None)) as reader:
+        window = None if reader.info.has_alpha else find_window(reader.glimpses())
+        size = reader.size
+    if window is None:
+        return None
+    return window.scaled(size, scaled_size(*size, settings.size))
 
 
 class _Picture(NamedTuple):
@@ -221,6 +231,10 @@ class ClipReader:
         self._orientation = Orientation(self.info.rotation_degrees, self.info.mirrored)
         self._converters: dict[bool, FrameToRgb] = {}
 
+    def again(self) -> ClipReader:
+        """Another of the same."""
+        return ClipReader(self.path, self.settings, self._unfade, self.window)
+
     def __enter__(self) -> Self:
         return self
 
@@ -233,10 +247,7 @@ class ClipReader:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of what comes."""
-        if self.window is None:
-            return self.info.width, self.info.height
-        top, bottom, left, right = self.window
-        return right - left, bottom - top
+        return self.window.size if self.window else (self.info.width, self.info.height)
 
     @property
     def corrupt_packets(self) -> int:
@@ -269,16 +280,16 @@ class ClipReader:
         self._iterated = True
         start, until = self.settings.start, self.settings.end or self.info.seconds or 0
         seen = set[int]()
-        for n in range(_GLIMPSES):
-            seconds = exact_seconds(start + max(0.0, until - start) * n / _GLIMPSES)
+        for n in range(ENOUGH):
+            seconds = exact_seconds(start + max(0.0, until - start) * n / (ENOUGH - 1))
             pictures = self._sought(self.info.first_pts + int(seconds / self._time_base))
             picture = next(pictures, None) if pictures else None
             if picture is not None and picture.pts not in seen:
                 seen.add(picture.pts)
                 yield self._frame(picture, 0).image
-        if len(seen) < _GLIMPSES // 2:
+        if len(seen) < ENOUGH // 2:
             self._begin_again()
-            near = islice(self._in_range(), 0, _NEAR, _NEAR // _GLIMPSES)
+            near = islice(self._in_range(), 0, _NEAR, 2 * _NEAR // ENOUGH)
             yield from (self._frame(picture, 0).image for picture in near)
 
     def frames_of(self, shots: Sequence[Shot]) -> Iterator[tuple[int, Frame]]:
@@ -562,18 +573,24 @@ class ClipReader:
                 f"{self.path}: pixel format {name} cannot be converted; "
                 "convert the clip to yuv420p first"
             ) from error
-        return Frame(
-            self._delivered(image),
+        upright = [
+            None if part is None else np.ascontiguousarray(self._orientation.upright(part))
+            for part in (image, alpha)
+        ]
+        whole = Frame(
+            cast(np.ndarray, upright[0]),
             index,
             picture.pts,
             self._time_base,
-            None if alpha is None else self._delivered(alpha),
+            upright[1],
             picture.frame,
         )
-
-    def _delivered(self, image: np.ndarray) -> np.ndarray:
-        upright = self._orientation.upright(image)
-        return np.ascontiguousarray(upright if self.window is None else self.window.cut(upright))
+        if self.window is None:
+            return whole
+        if self.window.is_filled(whole.image):
+            self._warn_once(_FILLED)
+        inside = np.ascontiguousarray(self.window.cut(whole.image))
+        return replace(whole, image=inside, around=whole.image)
 
     def _converter(self, frame: av.VideoFrame) -> FrameToRgb:
         """Sequences mix them: programs save black as grey among pictures in colour."""

@@ -65,7 +65,7 @@ class ClipWriter:
       elsewhere they stay upright.
 
     - `clip.threads` are the encoder's: another number gives other bytes.
-    - Of a `window` frames are what is in it; around it the result is black.
+    - Of a `window` frames are what is in it; what is `around` stays as it was.
     - `kept` is the share of each frame that is its source, unpainted. Of what is not painted at all
       colour samples stay where the source has them (chroma siting), and the file says so.
 
@@ -134,9 +134,8 @@ class ClipWriter:
         of them after R'G'B', where the result has them too: the same pixel format, in the same
         places, nothing scaled.
         """
-        if self._window is not None:
-            frame = self._window.put_back(frame, self.info.height, self.info.width)
-            source = source and self._window.put_back(source, self.info.height, self.info.width)
+        frame = self._whole(frame)
+        source = source and self._whole(source)
         if frame.image.shape != (self.info.height, self.info.width, 3):
             raise ValueError(
                 f"frame {frame.index} is {frame.width}x{frame.height}, "
@@ -149,13 +148,19 @@ class ClipWriter:
             rest = self._rest(source) if source is not None and self._kept else None
             # A render rounds what it is given; with nothing painted there is no need to.
             image = source.image if source is not None and self._kept == 1 else frame.image
-            image = image if frame.fade == 1 else image * np.float32(frame.fade)
             picture = self._convert(self._placed(image), self._alpha(frame), rest)
             picture.pts, picture.time_base = self._pts(seconds), self._time_base
             picture.duration = self._length(frame)
             if self._palette is not None:
                 picture = self._palette(picture)
             self._mux(self._stream.encode(picture))
+
+    def _whole(self, frame: Frame) -> Frame:
+        """As it is shown: faded, amid its bars."""
+        image = frame.image if frame.fade == 1 else frame.image * np.float32(frame.fade)
+        if self._window is not None and frame.around is not None:
+            image = self._window.put_back(image, frame.around)
+        return replace(frame, image=image)
 
     def _rest(self, source: Frame) -> list[np.ndarray] | None:
         """The kept share of what the source's samples have beyond its R'G'B', plane by plane."""
