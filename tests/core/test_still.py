@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.core.toys import texture
-from vidstyle.flow.still import unmoved
+from vidstyle.flow.still import motion_share
 from vidstyle.images import to_tensor
 
 HEIGHT, WIDTH = 96, 160
@@ -31,6 +31,10 @@ def noise_flow(seed: int = 0) -> torch.Tensor:
     return to_tensor(texture(HEIGHT, WIDTH, seed=seed, grain=8)[..., :2] - 0.5)
 
 
+def unmoved(flow: torch.Tensor, image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return motion_share(flow, image, other) == 0
+
+
 @pytest.mark.parametrize("levels", [0.0, 0.5, 1.0, 2.0])
 def test_grain_on_a_still_is_no_motion_whatever_the_flow_says(levels):
     flat = torch.zeros(1, 1, HEIGHT, WIDTH)
@@ -47,7 +51,7 @@ def test_a_flat_place_goes_along_with_the_pan_around_it(levels, shift):
     one, other = grainy(landscape(shift), 1, levels), grainy(landscape(), 2, levels)
     flow = torch.zeros(1, 2, HEIGHT, WIDTH)
     flow[:, 0] = -shift
-    assert not unmoved(flow, one, other).any()
+    assert motion_share(flow, one, other).min() == 1
 
 
 def test_a_subject_moves_and_the_wall_behind_it_does_not():
@@ -87,3 +91,56 @@ def test_what_appears_on_a_still_is_not_passed_over():
     quiet = unmoved(torch.zeros(1, 2, HEIGHT, WIDTH), grainy(after, 1, 0.5), grainy(before, 2, 0.5))
     assert not quiet[0, 0, 30:42, 30:42].any()
     assert quiet.float().mean() > 0.8
+
+
+def wall(left: int, top: int, seed: int, levels: float, wide: int = 40) -> torch.Tensor:
+    """A patterned thing before a plain wall that is lit from one side."""
+    picture = np.full((HEIGHT, WIDTH, 3), 0.55, np.float32)
+    picture += np.linspace(0, 0.1, WIDTH, dtype=np.float32)[None, :, None]
+    picture[top : top + 36, left : left + wide] = texture(36, wide, seed=5)
+    return grainy(picture, seed, levels)
+
+
+def dragged(flow_x: float, flow_y: float, left: int, top: int) -> torch.Tensor:
+    """As DIS has it: the thing's motion, which fades away over half the wall."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    away = np.hypot((y - top - 18) / HEIGHT, (x - left - 20) / WIDTH)
+    field = np.exp(-4 * np.maximum(away - 0.1, 0))[..., None] * np.float32([flow_x, flow_y])
+    return to_tensor(np.dstack([field, field[..., :1]]))[:, :2]
+
+
+@pytest.mark.parametrize("levels", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("step", [(5, 0), (3, -4)])
+def test_a_wall_is_not_dragged_along_by_what_moves_before_it(levels, step):
+    across, down = step
+    one, other = wall(60 + across, 30 + down, 1, levels), wall(60, 30, 2, levels)
+    share = motion_share(dragged(-across, -down, 60 + across, 30 + down), one, other)[0, 0]
+    thing = slice(32 + down, 64 + down), slice(62 + across, 98 + across)
+    assert share[thing].min() == 1
+    away = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+    away[16:80, 40:120] = False
+    assert (share[away] == 0).float().mean() > 0.9
+
+
+def test_what_is_flat_within_a_thing_goes_along_with_it():
+    def coat(left: int, seed: int) -> torch.Tensor:
+        picture = wall(left, 30, seed, 1.0, 60)
+        picture[..., 38:58, left + 12 : left + 48] = 0.1
+        return picture
+
+    share = motion_share(dragged(-4, 0, 64, 30), coat(64, 1), coat(60, 2))[0, 0]
+    assert share[40:56, 80:108].min() == 1
+
+
+def test_a_wall_goes_along_where_the_camera_moves():
+    """By what stands on both sides of the picture, as ground or houses do."""
+    ground = texture(40, WIDTH + 40, seed=7, grain=4)
+
+    def street(shift: int, seed: int) -> torch.Tensor:
+        picture = np.full((HEIGHT, WIDTH, 3), 0.7, np.float32)
+        picture[-40:] = ground[:, 20 - shift : 20 - shift + WIDTH]
+        return grainy(picture, seed, 1.0)
+
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0] = -3
+    assert motion_share(flow, street(3, 1), street(0, 2)).min() == 1

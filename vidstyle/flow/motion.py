@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidstyle.flow.alike import find_alike
 from vidstyle.flow.estimator import FlowEstimator
-from vidstyle.flow.still import unmoved
+from vidstyle.flow.still import motion_share
 from vidstyle.flow.trust import retraced, trust_mask
 from vidstyle.flow.warp import still_to_zero
 from vidstyle.images import to_tensor
@@ -57,7 +57,7 @@ class Links(NamedTuple):
 
 
 class Motion:
-    """How a frame and the next correspond; flows are exactly 0 where neither moves (`unmoved`).
+    """How a frame and the next correspond; flows are exactly 0 where neither moves.
 
     Carrying follows the flow from the earlier frame to the later both ways, as judges do.
 
@@ -162,8 +162,8 @@ class Motion:
         self, earlier: np.ndarray, later: np.ndarray, before: Tensor, after: Tensor
     ) -> tuple[Correspondence, Correspondence]:
         forth, back = self._tensors(self.estimate(earlier, later), self.estimate(later, earlier))
-        moves = ~unmoved(back, after, before)
-        back, forth = back * moves, forth * moves
+        share = motion_share(back, after, before)
+        back, forth = back * share, forth * share
         to_earlier = Correspondence(still_to_zero(retraced(back, forth)), trust_mask(back, forth))
         return to_earlier, Correspondence(still_to_zero(forth), trust_mask(forth, back))
 

@@ -1,7 +1,8 @@
-"""What does not move, though a flow says so: grain in flat areas of an unmoving shot.
+"""What does not move, though a flow says so: flat places of a shot whose camera rests.
 
-Where a picture is flat, noise alone decides what a flow finds: half a pixel in a quarter of a
-photograph at two levels of grain, another half pixel in every frame. What is carried along boils.
+Where a picture is flat, noise alone decides what a flow finds, half a pixel in a quarter of a
+photograph at two levels of grain, another half pixel in every frame; or what moves beside it does,
+pixels long. What is carried along boils, or is dragged to and fro over a wall that stands still.
 """
 
 from __future__ import annotations
@@ -23,21 +24,67 @@ REACH = 4.0  # of them: how far the places that can tell speak for those that ca
 SURE = 0.9  # of what they say
 GRAINY = 4.0  # times the usual difference is more than grain: something has come or gone
 
+# Chosen from "Where nothing can be seen to move" in tests/bench/results/README.md.
+FLAT = (3 / 255) ** 2  # squared change a pixel: a flow of what has less is a guess
+QUIETEST = 0.2  # of the picture: what changes there is taken for grain
+EVERY = 4  # rows and columns, of which one is asked for that
+BUSY = 0.1  # of a cell moves: it is something that moves
+CORNER = 4  # cells a side
+PANNED = 0.25  # of a corner on the left and of one on the right moves: the camera does
+WIDEST = 8  # cells: what moves on both sides of a place, no further, takes that along
 
-def unmoved(flow: Tensor, image: Tensor, other: Tensor) -> Tensor:
-    """(1, 1, H, W) bool: where `flow` (1, 2, H, W), from `image` to `other`, is noise on a still.
+
+def motion_share(flow: Tensor, image: Tensor, other: Tensor) -> Tensor:
+    """(1, 1, H, W) in [0, 1]: how much of `flow` (1, 2, H, W), from `image` to `other`, is motion.
 
     Pictures are (1, 3, H, W) in [0, 1]. A place moves where the flow explains what changed, and is
     still where its texture would have shown half a pixel and did not. Flat places can tell
-    neither: they follow the places around, so that a pan's sky goes along with its skyline.
+    neither: they follow the places around, so that a pan's sky goes along with its skyline; and
+    they rest where the camera does, but for those within what moves.
     """
-    changed = _mean_square(image - other)
+    changed, slope = _mean_square(image - other), _slope(image)
     moving = changed > EXPLAINED * _mean_square(image - warp(other, flow)) + FAINT
-    still = ~moving & (VISIBLE**2 * _slope(image) > 2 * changed + FAINT)
     short = flow.square().sum(1, keepdim=True) < LONGEST**2
-    quiet = ~moving & short & (_share(still, moving) > SURE)
+    quiet = _quiet(changed, slope, moving) & short
     usual = changed[quiet].median() if quiet.any() else changed.new_zeros(())
-    return quiet & (changed <= GRAINY * usual + FAINT)
+    grain = quiet & (changed <= GRAINY * usual + FAINT)
+    return ~grain * (1 - _resting(changed, slope, moving))
+
+
+def _quiet(changed: Tensor, slope: Tensor, moving: Tensor) -> Tensor:
+    """Still, or flat among what is."""
+    still = ~moving & (VISIBLE**2 * slope > 2 * changed + FAINT)
+    return ~moving & (_share(still, moving) > SURE)
+
+
+def _resting(changed: Tensor, slope: Tensor, moving: Tensor) -> Tensor:
+    """(1, 1, H, W) in [0, 1]: flat places that are as they were, none where the camera moves.
+
+    A moving camera takes the picture's border along: what else moves seldom has a corner of the
+    picture on its left and on its right.
+    """
+    loud = GRAINY * changed[..., ::EVERY, ::EVERY].quantile(QUIETEST)
+    busy = (_in_cells(moving & (changed > loud)) > BUSY).float()
+    ends = [torch.cat([side[:, :, :CORNER], side[:, :, -CORNER:]]) for side in _sides(busy)]
+    pans = [end.mean((1, 2, 3)).max() >= PANNED for end in ends]
+    rest = (1 - torch.maximum(busy, _within(busy))) * ~(pans[0] & pans[1])
+    smooth = F.interpolate(rest, changed.shape[2:], mode="bilinear")
+    return smooth * ((slope < FLAT) & (changed <= loud + FAINT))
+
+
+def _sides(cells: Tensor) -> tuple[Tensor, Tensor]:
+    return cells[..., :CORNER], cells[..., -CORNER:]
+
+
+def _within(busy: Tensor) -> Tensor:
+    """1 between cells that are `busy`, (1, 1, rows, columns): left and right, or up and down."""
+    ways = [(WIDEST, 0, 0, 0), (0, WIDEST, 0, 0), (0, 0, WIDEST, 0), (0, 0, 0, WIDEST)]
+    found = []
+    for edges in ways:
+        window = (1 + sum(edges[2:]), 1 + sum(edges[:2]))
+        found.append(F.max_pool2d(F.pad(busy, edges), window, 1))
+    left, right, up, down = found
+    return torch.maximum(torch.minimum(left, right), torch.minimum(up, down))
 
 
 def _mean_square(*differences: Tensor) -> Tensor:
@@ -56,9 +103,12 @@ def _slope(image: Tensor) -> Tensor:
 
 def _share(yes: Tensor, no: Tensor) -> Tensor:
     """Of those around that are `yes` or `no`, how many are `yes`."""
-    size = yes.shape[2:]
-    both = torch.cat([yes, no], dim=1).float()
-    cells = (max(1, round(CELLS * size[0] / size[1])), CELLS)
-    near = blur(F.adaptive_avg_pool2d(both, cells), REACH)
+    near = blur(_in_cells(torch.cat([yes, no], dim=1)), REACH)
     share = near[:, :1] / (near.sum(1, keepdim=True) + 1e-3)
-    return F.interpolate(share, size, mode="bilinear")
+    return F.interpolate(share, yes.shape[2:], mode="bilinear")
+
+
+def _in_cells(mask: Tensor) -> Tensor:
+    """(1, C, H, W) bool → (1, C, rows, CELLS): of each cell, how much."""
+    height, width = mask.shape[2:]
+    return F.adaptive_avg_pool2d(mask.float(), (max(1, round(CELLS * height / width)), CELLS))

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from vidstyle.features import TapNet
 from vidstyle.flow import load_flow, remember
+from vidstyle.flow.motion import Motion
 from vidstyle.frame import Frame
 from vidstyle.measure.drift import Drift
 from vidstyle.measure.measurement import Figures, Measurement, Series, Slices, WorstPair
@@ -32,7 +34,7 @@ class Tally:
     ) -> None:
         # Remembered: the drift asks for the long-term flow once more.
         flow = remember(load_flow("dis"))
-        direct = along(flow)
+        direct = Motion(flow, torch.device("cpu"), 0).judged_by
         self.neighbours = WarpError(direct)
         self.warp_errors = {
             ("warp_error", ""): self.neighbours,
