@@ -162,6 +162,8 @@ class _Refining:
         self.final = 0  # frames whose results are
         self.given = 0
         self.first_index = 0
+        self._latest = np.empty(0), np.empty(0)  # source and result that were joined last
+        self._mixed = np.empty(0)  # and what became of them
 
     @property
     def waiting(self) -> int:
@@ -205,21 +207,24 @@ class _Refining:
             for place, (source, result) in zip(order, pictures, strict=True):
                 if place != neighbour or circular:
                     refined = self.styler.refine(source, result)
-                    spool.replace(place, self._joined(place, result, refined, backwards))
+                    if backwards and self.final and place < self.final + AHEAD:
+                        refined = self._joined(place, source, result, refined)
+                    spool.replace(place, refined)
                 yield place
 
     def _joined(
-        self, place: int, earlier: np.ndarray, refined: np.ndarray, backwards: bool
+        self, place: int, source: np.ndarray, earlier: np.ndarray, refined: np.ndarray
     ) -> np.ndarray:
         """What the block before has made of its frames ahead turns into this one's, bit by bit.
 
         A pass that comes from behind ends with the block's first frame, and knows nothing of the
-        one before that, which is given: there would be a leap.
+        one before that, which is given: there would be a leap. What a frame repeats stays equal.
         """
-        share = (place - self.final + 1) / (AHEAD + 1)
-        if not backwards or not self.final or share >= 1:
-            return refined
-        return earlier + np.float32(share) * (refined - earlier)
+        same = [np.array_equal(*pair) for pair in zip((source, refined), self._latest, strict=True)]
+        if not all(same):
+            share = np.float32((place - self.final) / AHEAD)
+            self._latest, self._mixed = (source, refined), earlier + share * (refined - earlier)
+        return self._mixed
 
     def _neighbour(self, order: range, backwards: bool, circular: bool) -> int:
         """What a pass begins with: in a circle its end, else what it leaves as it is."""

@@ -144,3 +144,29 @@ def test_a_wall_goes_along_where_the_camera_moves():
     flow = torch.zeros(1, 2, HEIGHT, WIDTH)
     flow[:, 0] = -3
     assert motion_share(flow, street(3, 1), street(0, 2)).min() == 1
+
+
+def corner_of_ground(shift: int, seed: int, shading: float, size: int = 70) -> torch.Tensor:
+    """A pan over a sky that is lit a little, with ground at the lower right alone."""
+    wide = WIDTH + 40
+    y, x = np.mgrid[:HEIGHT, :wide]
+    picture = 0.7 + shading * (np.sin(x / 9 + y / 14) + np.sin(y / 11))[..., None].repeat(3, 2)
+    picture[-50:, -size - 20 :] = texture(50, size + 20, seed=7, grain=4)
+    return grainy(picture[:, 20 - shift : 20 - shift + WIDTH].astype(np.float32), seed, 0.5)
+
+
+@pytest.mark.parametrize("shading", [0.0, 0.02])
+def test_a_sky_goes_along_though_the_ground_is_on_one_side(shading):
+    """By its own shading where it has some, else as all goes one way."""
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0] = -3
+    one, other = corner_of_ground(3, 1, shading), corner_of_ground(0, 2, shading)
+    assert motion_share(flow, one, other).min() == 1
+
+
+def test_a_flow_that_moves_the_light_on_a_wall_is_wrong():
+    """Though all of it goes the way that what moves does."""
+    one, other = wall(65, 30, 1, 0.0), wall(60, 30, 2, 0.0)
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0] = -5
+    assert (motion_share(flow, one, other)[..., :30] == 0).all()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidstyle.flow.warp import warp
+from vidstyle.flow.warp import STILL, warp
 from vidstyle.images import blur
 
 WINDOW = 3.0  # pixels: differences are averaged over so much
@@ -29,9 +29,16 @@ FLAT = (3 / 255) ** 2  # squared change a pixel: a flow of what has less is a gu
 QUIETEST = 0.2  # of the picture: what changes there is taken for grain
 EVERY = 4  # rows and columns, of which one is asked for that
 BUSY = 0.1  # of a cell moves: it is something that moves
+WIDEST = 8  # cells: what moves on both sides of a place, no further, takes that along
 CORNER = 4  # cells a side
 PANNED = 0.25  # of a corner on the left and of one on the right moves: the camera does
-WIDEST = 8  # cells: what moves on both sides of a place, no further, takes that along
+SOFT = 4.0  # pixels: grain is averaged out, and of a flat place its shading left
+SEEN = 0.1 / 255  # a change of that, at least, which the flow leaves
+HALVED = 0.5  # of, at most, where the camera moves
+RIGID = 0.7  # of what moves goes one way, as before a moving camera, and
+FOLLOWING = 0.15  # of the flat places' flow the same
+NEAR = 0.25, 0.1  # of a flow, and pixels more, that is the same
+CLOSE = 2  # cells: what is so near the middle tells nothing of a zoom
 
 
 def motion_share(flow: Tensor, image: Tensor, other: Tensor) -> Tensor:
@@ -40,7 +47,9 @@ def motion_share(flow: Tensor, image: Tensor, other: Tensor) -> Tensor:
     Pictures are (1, 3, H, W) in [0, 1]. A place moves where the flow explains what changed, and is
     still where its texture would have shown half a pixel and did not. Flat places can tell
     neither: they follow the places around, so that a pan's sky goes along with its skyline; and
-    they rest where the camera does, but for those within what moves.
+    they rest where the camera does, but for those within what moves. The camera moves where the
+    picture's border does, where what shading flat places have follows the flow, or where that goes
+    one way.
     """
     changed, slope = _mean_square(image - other), _slope(image)
     moving = changed > EXPLAINED * _mean_square(image - warp(other, flow)) + FAINT
@@ -48,7 +57,7 @@ def motion_share(flow: Tensor, image: Tensor, other: Tensor) -> Tensor:
     quiet = _quiet(changed, slope, moving) & short
     usual = changed[quiet].median() if quiet.any() else changed.new_zeros(())
     grain = quiet & (changed <= GRAINY * usual + FAINT)
-    return ~grain * (1 - _resting(changed, slope, moving))
+    return ~grain * (1 - _resting(flow, image, other, changed, slope, moving))
 
 
 def _quiet(changed: Tensor, slope: Tensor, moving: Tensor) -> Tensor:
@@ -57,23 +66,87 @@ def _quiet(changed: Tensor, slope: Tensor, moving: Tensor) -> Tensor:
     return ~moving & (_share(still, moving) > SURE)
 
 
-def _resting(changed: Tensor, slope: Tensor, moving: Tensor) -> Tensor:
-    """(1, 1, H, W) in [0, 1]: flat places that are as they were, none where the camera moves.
-
-    A moving camera takes the picture's border along: what else moves seldom has a corner of the
-    picture on its left and on its right.
-    """
+def _resting(
+    flow: Tensor, image: Tensor, other: Tensor, changed: Tensor, slope: Tensor, moving: Tensor
+) -> Tensor:
+    """(1, 1, H, W) in [0, 1]: flat places that are as they were, none where the camera moves."""
     loud = GRAINY * changed[..., ::EVERY, ::EVERY].quantile(QUIETEST)
-    busy = (_in_cells(moving & (changed > loud)) > BUSY).float()
-    ends = [torch.cat([side[:, :, :CORNER], side[:, :, -CORNER:]]) for side in _sides(busy)]
-    pans = [end.mean((1, 2, 3)).max() >= PANNED for end in ends]
-    rest = (1 - torch.maximum(busy, _within(busy))) * ~(pans[0] & pans[1])
-    smooth = F.interpolate(rest, changed.shape[2:], mode="bilinear")
-    return smooth * ((slope < FLAT) & (changed <= loud + FAINT))
+    moving = moving & (changed > loud)
+    busy = (_in_cells(moving) > BUSY).float()
+    apart = F.interpolate(
+        1 - torch.maximum(busy, _within(busy)), changed.shape[2:], mode="bilinear"
+    )
+    flat = blur(((slope < FLAT) & (changed <= loud + FAINT)).float(), WINDOW) > 0.5
+    rest = apart * flat
+    before, after = _unexplained(flow, image, other, rest)
+    shown = (before > SEEN**2) & (after < HALVED * before)
+    taken_along = (after <= before) & _is_one_motion(flow, moving, rest)
+    return rest * ~(_frames_all(busy) | shown | taken_along)
 
 
-def _sides(cells: Tensor) -> tuple[Tensor, Tensor]:
-    return cells[..., :CORNER], cells[..., -CORNER:]
+def _frames_all(busy: Tensor) -> Tensor:
+    """Whether a corner of the picture on the left and one on the right move.
+
+    A moving camera takes the whole border along, other things seldom do.
+    """
+    sides = busy[..., :CORNER], busy[..., -CORNER:]
+    ends = (torch.cat([side[:, :, :CORNER], side[:, :, -CORNER:]]) for side in sides)
+    left, right = (end.mean((1, 2, 3)).max() >= PANNED for end in ends)
+    return left & right
+
+
+def _unexplained(flow: Tensor, image: Tensor, other: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared differences of what shading there is where all seems to rest, and along `flow`.
+
+    A sky's clouds move with a camera, a wall's light does not with what is before it.
+    """
+    soft, theirs = blur(image, SOFT), blur(other, SOFT)
+    found = [soft - theirs, soft - warp(theirs, flow)]
+    weights = rest / rest.sum().clamp_min(1)
+    before, after = ((each.square().mean(1, keepdim=True) * weights).sum() for each in found)
+    return before, after
+
+
+def _is_one_motion(flow: Tensor, moving: Tensor, rest: Tensor) -> Tensor:
+    """Whether all goes one way: what moves, and enough of the flow where all seems to rest.
+
+    What only drags its surroundings along does so less the further they are.
+    """
+    there, theirs = _mean_flow(flow, moving)
+    flat, guessed = _mean_flow(flow, rest * (flow.square().sum(1, keepdim=True) > STILL**2))
+    one = _shift_and_zoom(theirs, there)
+    share, pixels = NEAR
+    near = share * one.norm(dim=1, keepdim=True) + pixels
+    same = [(found - one).norm(dim=1, keepdim=True) < near for found in (theirs, guessed)]
+    rigid, following = (
+        (alike & where).sum() / where.sum().clamp_min(1)
+        for alike, where in zip(same, (there, flat), strict=True)
+    )
+    return (rigid >= RIGID) & (following >= FOLLOWING)
+
+
+def _shift_and_zoom(flow: Tensor, where: Tensor) -> Tensor:
+    """The flow of a shift and a zoom, (1, 2, rows, columns): medians of the cells' that count."""
+    down, across = (torch.arange(n, device=flow.device, dtype=flow.dtype) for n in flow.shape[2:])
+    place = torch.stack(torch.meshgrid(across, down, indexing="xy"))[None]
+    away = place - _medians(place, where)
+    shift, squared = _medians(flow, where), away.square().sum(1, keepdim=True)
+    growth = ((flow - shift) * away).sum(1, keepdim=True) / squared.clamp_min(1)
+    zoom = _medians(growth, where & (squared > CLOSE**2)).nan_to_num()
+    return shift + zoom * away
+
+
+def _mean_flow(flow: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each cell, (1, 1, rows, CELLS): whether it has enough of `where`; and the flow there."""
+    weight = where.float()
+    much = _in_cells(weight)
+    return much > BUSY, _in_cells(flow * weight) / much.clamp_min(1e-6)
+
+
+def _medians(values: Tensor, where: Tensor) -> Tensor:
+    """(1, C, 1, 1) of (1, C, rows, columns), as far as they are wanted."""
+    wanted = values.masked_fill(~where, torch.nan)
+    return wanted.flatten(2).nanmedian(2).values[..., None, None]
 
 
 def _within(busy: Tensor) -> Tensor:
@@ -109,6 +182,6 @@ def _share(yes: Tensor, no: Tensor) -> Tensor:
 
 
 def _in_cells(mask: Tensor) -> Tensor:
-    """(1, C, H, W) bool → (1, C, rows, CELLS): of each cell, how much."""
+    """(1, C, H, W) → (1, C, rows, CELLS): each cell's mean."""
     height, width = mask.shape[2:]
     return F.adaptive_avg_pool2d(mask.float(), (max(1, round(CELLS * height / width)), CELLS))

@@ -58,10 +58,10 @@ def measure_video(
     made = ClipSettings(fps=_rate(result, part))
     info = probe(Path(result), made)
     part = _fitted_part(Path(source), replace(part, fps=_rate(source, part)), info)
-    window = _window(Path(result), made, Path(source), part, info)
+    windows = _windows(Path(result), made, Path(source), part, info)
     with (
-        ClipReader(Path(result), made, window=window) as results,
-        ClipReader(Path(source), part, unfade=True, window=window) as sources,
+        ClipReader(Path(result), made, window=windows[0]) as results,
+        ClipReader(Path(source), part, unfade=True, window=windows[1]) as sources,
     ):
         _check_shapes(sources, results)
         _check_lengths(sources, results)
@@ -72,14 +72,14 @@ def measure_video(
     return tally.measurement(str(result), str(source), (info.width, info.height))
 
 
-def _window(
+def _windows(
     result: Path, made: ClipSettings, source: Path, part: ClipSettings, info: ClipInfo
-) -> Window | None:
-    """Without the black bars of both, where nothing changes and nothing is painted."""
+) -> tuple[Window | None, Window | None]:
+    """The result's and the source's without black bars, where nothing changes nor is painted."""
     plain = probe(source, part)
-    if (plain.width, plain.height) != (info.width, info.height) or not find_bars(result, made):
-        return None
-    return find_bars(source, part)
+    fits = _was_cut((plain.height, plain.width), (info.height, info.width))
+    window = find_bars(source, part) if fits and find_bars(result, made) else None
+    return window and window.within(info.width, info.height), window
 
 
 def _rate(clip: Path | str, part: ClipSettings) -> Fraction | None:

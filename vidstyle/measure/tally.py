@@ -160,7 +160,7 @@ class _Painted:
         """Means over the judged frames."""
         series = self.by_frame()
         if not series:
-            return {}
+            return {"style_judge": self.net.name}
         means = {
             name.removesuffix("_series"): float(np.mean([v for v in values if v is not None]))
             for name, values in series.items()

@@ -58,6 +58,10 @@ class Window(NamedTuple):
         rows = math.ceil(self.top * down), math.floor(self.bottom * down)
         return Window(*rows, math.ceil(self.left * across), math.floor(self.right * across))
 
+    def within(self, width: int, height: int) -> Window:
+        """What of it a picture has whose last row or column was lost."""
+        return self._replace(bottom=min(self.bottom, height), right=min(self.right, width))
+
     def words(self, width: int, height: int) -> str:
         bars = {
             "top": self.top,

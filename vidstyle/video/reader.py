@@ -51,6 +51,7 @@ _USUAL_RATE: Final = Fraction(25)  # where no header gives one, as FFmpeg assume
 _FASTEST: Final = 1000  # frames a second
 _CUT_OFF: Final = Fraction(3, 2)  # frames that may be missing: avi's headers count one too many
 _REORDERED: Final = 16  # frames that H.264 may hold back, at most
+_SAME: Final = 3  # times that the same frame is found
 _NEAR: Final = 48  # frames at its beginning, where it has too few that can be sought
 _UNTIMED: Final = 100  # packets without times at a clip's start, as negative ones are in mkv
 
@@ -287,6 +288,8 @@ class ClipReader:
             if picture is not None and picture.pts not in seen:
                 seen.add(picture.pts)
                 yield self._frame(picture, 0).image
+            elif n == _SAME:
+                break  # it has but one that can be sought
         if len(seen) < ENOUGH // 2:
             self._begin_again()
             near = islice(self._in_range(), 0, _NEAR, 2 * _NEAR // ENOUGH)
