@@ -32,6 +32,7 @@ BUSY = 0.1  # of a cell moves: it is something that moves
 WIDEST = 8  # cells: what moves on both sides of a place, no further, takes that along
 CORNER = 4  # cells a side
 PANNED = 0.25  # of a corner on the left and of one on the right moves: the camera does
+COARSE = 4  # pixels a side: their mean stands for them, where the picture is flat
 SOFT = 4.0  # pixels: grain is averaged out, and of a flat place its shading left
 SEEN = 0.1 / 255  # a change of that, at least, which the flow leaves
 HALVED = 0.5  # of, at most, where the camera moves
@@ -73,15 +74,16 @@ def _resting(
     loud = GRAINY * changed[..., ::EVERY, ::EVERY].quantile(QUIETEST)
     moving = moving & (changed > loud)
     busy = (_in_cells(moving) > BUSY).float()
-    apart = F.interpolate(
-        1 - torch.maximum(busy, _within(busy)), changed.shape[2:], mode="bilinear"
-    )
-    flat = blur(((slope < FLAT) & (changed <= loud + FAINT)).float(), WINDOW) > 0.5
-    rest = apart * flat
+    apart = 1 - torch.maximum(busy, _within(busy))
+    flat = _coarse(((slope < FLAT) & (changed <= loud + FAINT)).float()) > 0.5
+    rest = F.interpolate(apart, flat.shape[2:], mode="bilinear") * flat
+    flow, image, other, moves = map(_coarse, (flow, image, other, moving.float()))
     before, after = _unexplained(flow, image, other, rest)
     shown = (before > SEEN**2) & (after < HALVED * before)
-    taken_along = (after <= before) & _is_one_motion(flow, moving, rest)
-    return rest * ~(_frames_all(busy) | shown | taken_along)
+    taken_along = (after <= before) & _is_one_motion(flow, moves, rest)
+    rest = rest * ~(_frames_all(busy) | shown | taken_along)
+    smooth = F.interpolate(rest, changed.shape[2:], mode="bilinear")
+    return torch.where(smooth > 0.999, 1, smooth)  # which is rounded there
 
 
 def _frames_all(busy: Tensor) -> Tensor:
@@ -100,8 +102,8 @@ def _unexplained(flow: Tensor, image: Tensor, other: Tensor, rest: Tensor) -> tu
 
     A sky's clouds move with a camera, a wall's light does not with what is before it.
     """
-    soft, theirs = blur(image, SOFT), blur(other, SOFT)
-    found = [soft - theirs, soft - warp(theirs, flow)]
+    soft, theirs = blur(image, SOFT / COARSE), blur(other, SOFT / COARSE)
+    found = [soft - theirs, soft - warp(theirs, flow / COARSE)]
     weights = rest / rest.sum().clamp_min(1)
     before, after = ((each.square().mean(1, keepdim=True) * weights).sum() for each in found)
     return before, after
@@ -138,15 +140,21 @@ def _shift_and_zoom(flow: Tensor, where: Tensor) -> Tensor:
 
 def _mean_flow(flow: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """Of each cell, (1, 1, rows, CELLS): whether it has enough of `where`; and the flow there."""
-    weight = where.float()
-    much = _in_cells(weight)
-    return much > BUSY, _in_cells(flow * weight) / much.clamp_min(1e-6)
+    much = _in_cells(where)
+    return much > BUSY, _in_cells(flow * where) / much.clamp_min(1e-6)
+
+
+def _coarse(full: Tensor) -> Tensor:
+    """(1, C, H, W) → means of `COARSE` pixels a side."""
+    height, width = (max(1, side // COARSE) for side in full.shape[2:])
+    return F.adaptive_avg_pool2d(full, (height, width))
 
 
 def _medians(values: Tensor, where: Tensor) -> Tensor:
     """(1, C, 1, 1) of (1, C, rows, columns), as far as they are wanted."""
-    wanted = values.masked_fill(~where, torch.nan)
-    return wanted.flatten(2).nanmedian(2).values[..., None, None]
+    # By quantile: `nanmedian` gives indices too, which on a GPU are by chance.
+    wanted = values.masked_fill(~where, torch.nan).flatten(2)
+    return wanted.nanquantile(0.5, dim=2)[..., None, None]
 
 
 def _within(busy: Tensor) -> Tensor:
