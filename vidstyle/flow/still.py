@@ -35,7 +35,7 @@ PANNED = 0.25  # of a corner on the left and of one on the right moves: the came
 COARSE = 4  # pixels a side: their mean stands for them, where the picture is flat
 SOFT = 4.0  # pixels: grain is averaged out, and of a flat place its shading left
 SEEN = 0.1 / 255  # a change of that, at least, which the flow leaves
-HALVED = 0.5  # of, at most, where the camera moves
+HALVED = 0.5  # of, at most, where the camera moves; or so much of the places is explained by it
 RIGID = 0.7  # of what moves goes one way, as before a moving camera, and
 FOLLOWING = 0.15  # of the flat places' flow the same
 NEAR = 0.25, 0.1  # of a flow, and pixels more, that is the same
@@ -72,6 +72,7 @@ def _resting(
 ) -> Tensor:
     """(1, 1, H, W) in [0, 1]: flat places that are as they were, none where the camera moves."""
     loud = GRAINY * changed[..., ::EVERY, ::EVERY].quantile(QUIETEST)
+    explained = _coarse(moving.float())  # of it much by chance, where there is but grain
     moving = moving & (changed > loud)
     busy = (_in_cells(moving) > BUSY).float()
     apart = 1 - torch.maximum(busy, _within(busy))
@@ -80,6 +81,7 @@ def _resting(
     flow, image, other, moves = map(_coarse, (flow, image, other, moving.float()))
     before, after = _unexplained(flow, image, other, rest)
     shown = (before > SEEN**2) & (after < HALVED * before)
+    shown = shown | ((explained * rest).sum() > HALVED * rest.sum())
     taken_along = (after <= before) & _is_one_motion(flow, moves, rest)
     rest = rest * ~(_frames_all(busy) | shown | taken_along)
     smooth = F.interpolate(rest, changed.shape[2:], mode="bilinear")
