@@ -101,8 +101,7 @@ class _Seen:
         self.light = np.maximum(self.light, light)
         self.lit = [count + part for count, part in zip(self.lit, lit, strict=True)]
         self.frames += 1
-        ends = [part[[*range(LEAST), *range(-LEAST, 0)]] for part in lit]
-        self.barless += all(end.any() for end in ends)
+        self.barless += all(part[:LEAST].any() or part[-LEAST:].any() for part in lit)
 
     def window(self) -> Window | None:
         black = [count <= SUBTITLED * self.frames for count in self.lit]
