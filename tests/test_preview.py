@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import TINY, Vidstyle
-from tests.video.made_clips import make_clip
+from tests.video.made_clips import encoded, make_clip
 from tests.video.test_bars import barred
-from tests.video.test_fades import encoded
 from tests.video.test_shots import moving
 from vidstyle.preview import GAP, sample_frames
 from vidstyle.settings import ClipSettings

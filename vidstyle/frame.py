@@ -42,6 +42,11 @@ class Frame:
             )
 
     @property
+    def shown(self) -> np.ndarray:
+        """`image` as dark as its fade has it."""
+        return self.image if self.fade == 1 else self.image * np.float32(self.fade)
+
+    @property
     def pts_seconds(self) -> float:
         return float(self.pts * self.time_base)
 

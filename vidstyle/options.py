@@ -84,7 +84,9 @@ def clip_settings(
             raise SettingsError(f"--duration {duration}: must be more than 0")
         stop = begin + length
     rate = None if fps is None else parse_rate(str(fps))
-    return ClipSettings(begin, stop, size, threads, rate, paint_bars)
+    return ClipSettings(
+        start=begin, end=stop, size=size, threads=threads, fps=rate, paint_bars=paint_bars
+    )
 
 
 def feature_settings(

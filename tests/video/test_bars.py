@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import TINY, Vidstyle
-from tests.video.made_clips import flat, real_clip, texture
-from tests.video.test_fades import encoded, read
+from tests.video.made_clips import encoded, flat, real_clip, texture
+from tests.video.test_fades import read
 from tests.video.test_shots import moving
 from vidstyle.frame import Frame
 from vidstyle.settings import ClipSettings

@@ -5,12 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from tests.conftest import TINY, Vidstyle
-from tests.video.made_clips import flat, real_clip, texture
+from tests.video.made_clips import encoded, flat, real_clip, texture
 from tests.video.test_shots import moving
 from vidstyle.frame import Frame
 from vidstyle.settings import ClipSettings
@@ -147,18 +146,6 @@ def test_no_more_pictures_wait_than_may() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_very_short_clips(count: int) -> None:
     assert fades(faded([1.0] * count)) == [1.0] * count
-
-
-def encoded(path: Path, images: list[np.ndarray]) -> Path:
-    with av.open(str(path), "w") as clip:
-        video = clip.add_stream("libx264", rate=25)
-        video.height, video.width, _ = images[0].shape
-        video.pix_fmt, video.codec_context.gop_size, video.options = "yuv420p", 12, {"crf": "10"}
-        for image in images:
-            frame = av.VideoFrame.from_ndarray(np.rint(image * 255).astype(np.uint8))
-            clip.mux(video.encode(frame))
-        clip.mux(video.encode(None))
-    return path
 
 
 def read(path: Path, unfade: bool = True, **settings: object) -> list[Frame]:

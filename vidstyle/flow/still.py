@@ -191,7 +191,7 @@ def _share(yes: Tensor, no: Tensor) -> Tensor:
     return F.interpolate(share, yes.shape[2:], mode="bilinear")
 
 
-def _in_cells(mask: Tensor) -> Tensor:
+def _in_cells(full: Tensor) -> Tensor:
     """(1, C, H, W) → (1, C, rows, CELLS): each cell's mean."""
-    height, width = mask.shape[2:]
-    return F.adaptive_avg_pool2d(mask.float(), (max(1, round(CELLS * height / width)), CELLS))
+    height, width = full.shape[2:]
+    return F.adaptive_avg_pool2d(full.float(), (max(1, round(CELLS * height / width)), CELLS))

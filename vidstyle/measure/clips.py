@@ -66,8 +66,7 @@ def measure_video(
         _check_shapes(sources, results)
         _check_lengths(sources, results)
         for shot, given, painted in _paired(sources, results):
-            shown = given.image * np.float32(given.fade)
-            tally.add(shot, _fitted(shown, painted), painted, lit=given.fade == 1)
+            tally.add(shot, _fitted(given.shown, painted), painted, lit=given.fade == 1)
             on_event(FrameMeasured(painted.index, results.expected_frames))
     return tally.measurement(str(result), str(source), (info.width, info.height))
 
@@ -76,9 +75,11 @@ def _windows(
     result: Path, made: ClipSettings, source: Path, part: ClipSettings, info: ClipInfo
 ) -> tuple[Window | None, Window | None]:
     """The result's and the source's without black bars, where nothing changes nor is painted."""
+    if not find_bars(result, made):
+        return None, None
     plain = probe(source, part)
     fits = _was_cut((plain.height, plain.width), (info.height, info.width))
-    window = find_bars(source, part) if fits and find_bars(result, made) else None
+    window = find_bars(source, part) if fits else None
     return window and window.within(info.width, info.height), window
 
 

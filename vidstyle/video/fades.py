@@ -15,6 +15,7 @@ import numpy as np
 
 from vidstyle.frame import Frame
 from vidstyle.opencv import opencv
+from vidstyle.video.geometry import reduced_size
 
 BLACK: Final = 8 / 255  # a black picture's brightest pixel, at most: what codecs leave of one
 FAINT: Final = 12 / 255  # the same of one whose forms are lost in rounding
@@ -89,9 +90,7 @@ class FadeDetector:
         return self._end(None)
 
     def _look(self, image: np.ndarray) -> _Look:
-        height, width = image.shape[:2]
-        factor = min(1.0, _LOOKED_AT / max(height, width))
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        size = reduced_size(image.shape, _LOOKED_AT)
         cv2 = opencv()
         grey = cv2.transform(image, np.full((1, 3), 1 / 3))
         small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))

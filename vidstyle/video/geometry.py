@@ -24,6 +24,13 @@ def scaled_size(width: int, height: int, size: int | None) -> tuple[int, int]:
     return (long_side, short_side) if width >= height else (short_side, long_side)
 
 
+def reduced_size(shape: Sequence[int], long_side: int) -> tuple[int, int]:
+    """(H, W, …) → (width, height) of so long a side at most, for a look: odd ones are as good."""
+    height, width = shape[:2]
+    factor = min(1.0, long_side / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, C) float32 in [0, 1] to (width, height), antialiased (Lanczos), in float."""
     height, width, channels = pixels.shape

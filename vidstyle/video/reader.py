@@ -576,16 +576,12 @@ class ClipReader:
                 f"{self.path}: pixel format {name} cannot be converted; "
                 "convert the clip to yuv420p first"
             ) from error
-        upright = [
-            None if part is None else np.ascontiguousarray(self._orientation.upright(part))
-            for part in (image, alpha)
-        ]
         whole = Frame(
-            cast(np.ndarray, upright[0]),
+            self._upright(image),
             index,
             picture.pts,
             self._time_base,
-            upright[1],
+            None if alpha is None else self._upright(alpha),
             picture.frame,
         )
         if self.window is None:
@@ -594,6 +590,9 @@ class ClipReader:
             self._warn_once(_FILLED)
         inside = np.ascontiguousarray(self.window.cut(whole.image))
         return replace(whole, image=inside, around=whole.image)
+
+    def _upright(self, image: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(self._orientation.upright(image))
 
     def _converter(self, frame: av.VideoFrame) -> FrameToRgb:
         """Sequences mix them: programs save black as grey among pictures in colour."""

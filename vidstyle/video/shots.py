@@ -13,6 +13,7 @@ import numpy as np
 from vidstyle.errors import VidstyleError
 from vidstyle.frame import Frame, Shot
 from vidstyle.opencv import missing_library, opencv
+from vidstyle.video.geometry import reduced_size
 from vidstyle.video.reader import ClipReader
 
 LOOK_AHEAD: Final = 2  # frames either side that a change is compared with
@@ -110,9 +111,7 @@ class ShotDetector:
 
     def _small(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) RGB float → (h, w, 3) BGR uint8, as PySceneDetect wants it."""
-        height, width, _ = image.shape
-        factor = min(1.0, _LONG_SIDE / max(height, width))
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        size = reduced_size(image.shape, _LONG_SIDE)
         small = self._cv2.resize(image, size, interpolation=self._cv2.INTER_AREA)
         return np.rint(np.clip(small[..., ::-1], 0, 1) * 255).astype(np.uint8)
 

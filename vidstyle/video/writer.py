@@ -135,7 +135,7 @@ class ClipWriter:
         places, nothing scaled.
         """
         frame = self._whole(frame)
-        source = source and self._whole(source)
+        source = self._whole(source) if source is not None and self._kept else None
         if frame.image.shape != (self.info.height, self.info.width, 3):
             raise ValueError(
                 f"frame {frame.index} is {frame.width}x{frame.height}, "
@@ -145,7 +145,7 @@ class ClipWriter:
             seconds = frame.pts * frame.time_base
             if self._origin is None:
                 self._start(seconds)
-            rest = self._rest(source) if source is not None and self._kept else None
+            rest = self._rest(source) if source is not None else None
             # A render rounds what it is given; with nothing painted there is no need to.
             image = source.image if source is not None and self._kept == 1 else frame.image
             picture = self._convert(self._placed(image), self._alpha(frame), rest)
@@ -157,7 +157,7 @@ class ClipWriter:
 
     def _whole(self, frame: Frame) -> Frame:
         """As it is shown: faded, amid its bars."""
-        image = frame.image if frame.fade == 1 else frame.image * np.float32(frame.fade)
+        image = frame.shown
         if self._window is not None and frame.around is not None:
             image = self._window.put_back(image, frame.around)
         return replace(frame, image=image)
