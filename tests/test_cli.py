@@ -134,11 +134,12 @@ def test_defaults_are_those_of_the_settings(vidstyle: Vidstyle, asked: dict[str,
 def test_every_option_arrives(vidstyle: Vidstyle, asked: dict[str, Any]) -> None:
     line = """--features vgg19 --weights w.pth --style-layers relu1_1,relu2_1
         --content-layer relu3_1 --size 200 --steps 2 --first-steps 3 --style-weight 4
-        --content-weight 5 --tv-weight 6 --temporal-weight 7 --flow raft
+        --content-weight 5 --tv-weight 6 --temporal-weight 7 --brush 0.5 --flow raft
         --flow-weights f.pth --start 1:02.5 --duration 8 --device cpu --precision bf16 --threads 9
         --codec libx265 --crf 10.5 --pix-fmt yuv420p10le --seed 11 -y --work-dir w --keep-work"""
     assert vidstyle("run", "a.mp4", "--style", "b", "--style", "c", *line.split()).status == 0
-    assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "raft", Path("f.pth"))
+    weights = Path("f.pth")
+    assert asked["look"] == StyleSettings(2, 3, 4, 5, 6, 7, "raft", weights, brush=0.5)
     part, network = asked["part"], asked["features"]
     assert (part.start, part.end, part.size, part.threads) == (62.5, 70.5, 200, 9)
     assert (network.name, network.weights) == ("vgg19", Path("w.pth"))

@@ -185,6 +185,7 @@ TvWeight = Annotated[float, _real("--tv-weight", "Pull towards smoothness.", "Lo
 TemporalWeight = Annotated[
     float, _real("--temporal-weight", "Pull towards the frame before: more is steadier.", "Look")
 ]
+Brush = Annotated[float, _real("--brush", "Times as broad strokes as usual.", "Look")]
 Strength = Annotated[
     float, _real("--strength", "Share of the painting: 0 is the source, 1 all paint.", "Look")
 ]
@@ -306,6 +307,7 @@ def run(
     style_weight: StyleWeight = _DEFAULT["style_weight"],
     content_weight: ContentWeight = _DEFAULT["content_weight"],
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
+    brush: Brush = _DEFAULT["brush"],
     temporal_weight: TemporalWeight = _DEFAULT["temporal_weight"],
     flow: FlowName = _DEFAULT["flow"],
     flow_weights: FlowWeights = None,
@@ -370,6 +372,7 @@ def image(
     style_weight: StyleWeight = _DEFAULT["style_weight"],
     content_weight: ContentWeight = _DEFAULT["content_weight"],
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
+    brush: Brush = _DEFAULT["brush"],
     device: Device = _DEFAULT["device"],
     precision: Precision = _DEFAULT["precision"],
     threads: Threads = _DEFAULT["threads"],
@@ -379,7 +382,7 @@ def image(
     verbose: Verbose = False,
 ) -> None:
     """Stylise a still with the same engine."""
-    look = _still_look(first_steps, style_weight, content_weight, tv_weight)
+    look = _still_look(first_steps, style_weight, content_weight, tv_weight, brush)
     ClipSettings(size=size)  # the same rule as for clips
     network = feature_settings(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
@@ -419,6 +422,7 @@ def preview(
     style_weight: StyleWeight = _DEFAULT["style_weight"],
     content_weight: ContentWeight = _DEFAULT["content_weight"],
     tv_weight: TvWeight = _DEFAULT["tv_weight"],
+    brush: Brush = _DEFAULT["brush"],
     start: Start = None,
     end: End = None,
     duration: Duration = None,
@@ -433,7 +437,7 @@ def preview(
 ) -> None:
     """Show a few frames, source above result, before a long render."""
     part = clip_settings(start, end, duration, size, threads, fps)
-    look = _still_look(first_steps, style_weight, content_weight, tv_weight)
+    look = _still_look(first_steps, style_weight, content_weight, tv_weight, brush)
     network = feature_settings(features, weights, style_layers, content_layer)
     compute = ComputeSettings(device, precision, threads, seed)
     target = out or _default_target(clip, style, ".png")
@@ -640,10 +644,15 @@ def _hold_to(limit: float, measured: Measurement) -> None:
         )
 
 
-def _still_look(steps: int, style: float, content: float, tv: float) -> StyleSettings:
+def _still_look(steps: int, style: float, content: float, tv: float, brush: float) -> StyleSettings:
     # No frame follows another, so no flow, and OpenCV is not needed.
     return StyleSettings(
-        first_steps=steps, style_weight=style, content_weight=content, tv_weight=tv, flow="none"
+        first_steps=steps,
+        style_weight=style,
+        content_weight=content,
+        tv_weight=tv,
+        brush=brush,
+        flow="none",
     )
 
 

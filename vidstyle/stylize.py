@@ -34,18 +34,29 @@ from vidstyle.images import (
     to_tensor,
 )
 from vidstyle.losses import mean_grams, resampling_loss
-from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step, Way
+from vidstyle.optimize import (
+    FIRST_MOVE,
+    Goal,
+    OnStep,
+    Optimizer,
+    PixelAdam,
+    PixelLBFGS,
+    Step,
+    Way,
+)
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
-SOLVE_SIDE = 640  # pixels: solved at most so large, then lifted, or strokes would shrink
-POLISH = 4  # a larger size gets one step for so many at the solved one
 
 # Chosen from the tables in tests/bench/results/README.md.
+SOLVE_SIDE = 400  # pixels: strokes are made at most so large, then lifted, or they would shrink
+POLISH = 4  # a larger size gets one step for so many at the solved one
+CANVAS = 2  # pixels: finer than that is no brush work above the solved size, but a canvas's grain
 FIRST_RATE = 0.03  # Adam's, for a shot's first frame
 POLISH_RATE = 0.015  # above the solved size, where few steps would leave as much grain
+POLISH_MOVE = 0.001  # there of a later frame's only step, which no second one sets right
 HASTE = 3.0  # times the pace that is added where nothing is painted yet
 RIPE = 0.99  # of a maturity that only ever comes near 1
 DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
@@ -96,14 +107,14 @@ def stylize_shots(
         yield shot, frame, replace(frame, image=image)
 
 
-def solved_size(full: Size, least: int) -> Size:
+def solved_size(full: Size, least: int, brush: float = 1.0) -> Size:
     """(h, w) where most of the work on a frame is done."""
-    return scaled(full, min(1.0, SOLVE_SIDE / max(full)), least)
+    return scaled(full, min(1.0, SOLVE_SIDE / brush / max(full)), least)
 
 
-def scales(full: Size, least: int) -> list[Size]:
+def scales(full: Size, least: int, brush: float = 1.0) -> list[Size]:
     """A first frame's sizes (h, w): √2 apart up to the solved one, then doubling."""
-    solved = solved_size(full, least)
+    solved = solved_size(full, least, brush)
     below = 0
     while max(solved) / 2 ** (below / 2) > COARSEST_SIDE * 1.2:
         below += 1
@@ -111,6 +122,11 @@ def scales(full: Size, least: int) -> list[Size]:
     while max(sizes[-1]) * 2 < max(full):
         sizes.append(scaled(sizes[-1], 2.0, least))
     return sizes if solved == full else [*sizes, full]
+
+
+def polish(steps: int) -> int:
+    """Steps above the solved size, for so many in it."""
+    return max(1, steps // POLISH)
 
 
 class StyleTargets:
@@ -122,16 +138,19 @@ class StyleTargets:
     def __init__(self, paintings: Sequence[Tensor], optimizer: Optimizer) -> None:
         self.paintings, self.optimizer = paintings, optimizer
         self.cache = StyleCache(optimizer.net, optimizer.compute)
-        self.known: dict[int, dict[str, Tensor]] = {}
+        self.known: dict[tuple[int, int | None], dict[str, Tensor]] = {}
         self.finest: dict[int, float] = {}
 
-    def at(self, side: int) -> dict[str, Tensor]:
-        """tap → (1, C, C), for a picture whose long side is `side` pixels."""
-        if side not in self.known:
-            fitted = [self._fitted(painting, side) for painting in self.paintings]
+    def at(self, side: int, solved: int | None = None) -> dict[str, Tensor]:
+        """tap → (1, C, C), for a picture whose long side is `side` pixels.
+
+        One whose strokes are lifted from one of `solved` pixels gets no canvas's grain.
+        """
+        if (side, solved) not in self.known:
+            fitted = [self._lifted(painting, side, solved) for painting in self.paintings]
             each = [self.cache.grams(picture, self.optimizer.grams) for picture in fitted]
-            self.known[side] = mean_grams(each)
-        return self.known[side]
+            self.known[side, solved] = mean_grams(each)
+        return self.known[side, solved]
 
     def fineness(self, side: int) -> float:
         """What clips of this long side would shimmer in these paintings: 1 like *Starry Night*.
@@ -148,6 +167,14 @@ class StyleTargets:
         # Never enlarged: its brush work would become a blur to be copied.
         side = min(side, max(painting.shape[2:]))
         return to_side(painting, side, self.optimizer.net.least_side)
+
+    def _lifted(self, painting: Tensor, side: int, solved: int | None) -> Tensor:
+        """Without what is finer than CANVAS pixels, down to what `solved` pixels show."""
+        if solved is None:
+            return self._fitted(painting, side)
+        plain = self._fitted(painting, max(solved, side // CANVAS))
+        side = min(side, CANVAS * max(plain.shape[2:]))
+        return to_side(plain, side, self.optimizer.net.least_side)
 
 
 def _shimmer(picture: Tensor) -> float:
@@ -167,11 +194,15 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
 
 
 class Level(NamedTuple):
-    """Steps at one size, for a picture that is looked at in another."""
+    """Steps at one size, for a picture that is looked at in another.
+
+    `times` the solved size: strokes are as many times as broad, and edges as much further apart.
+    """
 
     size: Size
     steps: int
     seen: Size
+    times: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -390,20 +421,24 @@ class OptimizingStyler:
         assert self.motion is not None
         return self.motion.between(earlier, later)
 
-    def _goal(self, content: Tensor) -> Goal:
-        return Goal(self.targets.at(max(content.shape[2:])), self.optimizer.content(content))
+    def _goal(self, content: Tensor, solved: int | None) -> Goal:
+        grams = self.targets.at(max(content.shape[2:]), solved)
+        return Goal(grams, self.optimizer.content(content))
+
+    def _solved(self, full: Size) -> Size:
+        return solved_size(full, self.least, self.settings.brush)
 
     def _first(self, image: np.ndarray, content: Tensor) -> _Past:
         """Coarse to fine, from the frame itself, or from where a stopped run had come to."""
-        sizes = scales(_size(content), self.least)
+        full, first = _size(content), self.settings.first_steps
+        sizes, solved = scales(full, self.least, self.settings.brush), self._solved(full)
         kept = self._kept()
         result = resize(content, sizes[kept.level])
         for level, size in enumerate(sizes[kept.level :], kept.level):
-            steps = self._effort(self.settings.first_steps, size)
-            goal, start = self._goal(resize(content, size)), resize(result, size)
-            above, place = max(size) > SOLVE_SIDE, (level, len(sizes))
-            rate = POLISH_RATE if above else FIRST_RATE
-            adam = partial(PixelAdam, rate=rate, smooth=above)
+            lifted, place = max(size) > max(solved), (level, len(sizes))
+            steps, rate = (polish(first), POLISH_RATE) if lifted else (first, FIRST_RATE)
+            goal = self._goal(resize(content, size), max(solved) if lifted else None)
+            start, adam = resize(result, size), partial(PixelAdam, rate=rate, smooth=lifted)
             result = self._descend(start, goal, adam, steps, place, kept)
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
 
@@ -450,9 +485,6 @@ class OptimizingStyler:
         scaler = self.optimizer.scaler
         scaler.load_state_dict({**scaler.state_dict(), "scale": float(scale)})
 
-    def _effort(self, steps: int, size: Size) -> int:
-        return steps if max(size) <= SOLVE_SIDE else max(1, steps // POLISH)
-
     def _onward(self, content: Tensor, past: _Past, links: Links) -> _Plan:
         """From the result before along the flow, with more steps where much is new.
 
@@ -481,29 +513,34 @@ class OptimizingStyler:
         return _Plan(link, carried, ripe, start, levels, PASS_CALM, PASS_HOLD)
 
     def _fineness(self, content: Tensor) -> float:
-        return self.targets.fineness(max(solved_size(_size(content), self.least)))
+        return self.targets.fineness(max(self._solved(_size(content))))
 
     def _fine(self, content: Tensor, steps: int, look: float) -> list[Level]:
         """The solved size, looked at `look` times as large, and full size where that is larger."""
         full = _size(content)
-        solved = solved_size(full, self.least)
+        solved = self._solved(full)
         levels = [Level(solved, steps, scaled(solved, look, self.least))]
-        return levels if solved == full else [*levels, Level(full, self._effort(steps, full), full)]
+        if solved == full:
+            return levels
+        return [*levels, Level(full, polish(steps), full, max(full) / max(solved))]
 
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
         link, maturity, start, full = plan.link, plan.maturity, plan.start, _size(content)
         rest = resting(content, past.painted, link) * maturity
         kept = self._kept()
-        for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
+        solved = max(plan.levels[0].size)
+        for level, (size, steps, seen, times) in enumerate(plan.levels[kept.level :], kept.level):
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
-            make = partial(PixelLBFGS, pace=pace.clamp_min(0))  # a map's 1 may be rounded up
+            pace = pace.clamp_min(0)  # a map's 1 may be rounded up
+            move = POLISH_MOVE if times > 1 else FIRST_MOVE
+            make = partial(PixelLBFGS, pace=pace, first_move=move)
             goal = replace(
-                self._goal(resize(content, seen)),
+                self._goal(resize(content, seen), solved if times > 1 else None),
                 size=seen,
                 hold=plan.hold,
-                calm=plan.calm,
-                shimmer=SHIMMER * self._fineness(content),
+                calm=plan.calm * times,
+                shimmer=SHIMMER * self._fineness(content) * times,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
                 flow=link.flow if size == full else None,

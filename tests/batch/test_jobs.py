@@ -149,7 +149,7 @@ def test_every_option_means_what_it_means_to_run(
         "flow_weights": "/f.pth", "strength": 0.5, "start": "1:02.5", "end": 70, "fps": 24,
         "device": "cpu", "precision": "bf16", "threads": 9, "codec": "libx265", "crf": 10,
         "pix_fmt": "yuv420p10le", "seed": 11, "overwrite": True, "work_dir": "/w",
-        "keep_work": True, "passes": 2, "loop": True, "paint_bars": True,
+        "keep_work": True, "passes": 2, "loop": True, "paint_bars": True, "brush": 2.5,
     }  # fmt: skip
     assert set(words) == set(OPTIONS) - {"duration", "resume"}
     line = [f"--{name.replace('_', '-')}={value}" for name, value in words.items()]

@@ -103,6 +103,22 @@ def test_style_and_content_are_compared_at_the_goals_size_and_the_rest_at_the_pi
     assert moved.shape == start.shape and work.loss(moved, held) < 0.9 * shares
 
 
+def test_a_first_move_is_as_long_as_is_said_and_no_second_one_is_needed_where_it_is_short():
+    """A mean over the pixels; what it overshoots, in a valley that it cannot know yet, it loses."""
+    image = (0.5 + 0.002 * (noise(1) - 0.5)).requires_grad_()
+
+    def left(move: float) -> float:
+        return down(PixelLBFGS(image.detach().clone().requires_grad_(), 1.0, move), bowl, 1)
+
+    def bowl(image: torch.Tensor) -> torch.Tensor:
+        return (image - 0.5).square().mean()
+
+    way = PixelLBFGS(image.detach().clone().requires_grad_(), first_move=0.0004)
+    down(way, bowl, 1)
+    assert float((way.image - image).detach().abs().mean()) == pytest.approx(0.0004, rel=1e-3)
+    assert left(0.0004) < 0.1 * left(0.003)
+
+
 def test_a_goals_hold_and_calm_are_times_the_settings_weights():
     start = noise(5)
     goal = replace(goal_of(optimizer(), grey(0.3)), hold=0.25, calm=3.0)

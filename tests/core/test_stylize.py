@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.toys import cpu, stripes, texture, toy_net
+from tests.core.toys import cpu, deep_toy_net, stripes, texture, toy_net
 from vidstyle import stylize
 from vidstyle.device import Compute
 from vidstyle.errors import InputError
@@ -19,12 +19,17 @@ from vidstyle.flow.alike import find_alike, rearranged
 from vidstyle.flow.motion import Correspondence
 from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
+from vidstyle.losses import gram_loss
 from vidstyle.measure import StyleJudge, WarpError, along
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
+    CALM,
+    CANVAS,
     COARSEST_SIDE,
     FINENESS,
     LOOKS,
+    PASS_CALM,
+    PASS_HOLD,
     PASS_LOOK,
     PASS_NEAR,
     SOLVE_SIDE,
@@ -207,10 +212,46 @@ def test_scales_rise_from_coarse_to_the_size_itself(size):
     assert all(min(each) >= 8 for each in sizes)
 
 
+@pytest.mark.parametrize("brush", [0.5, 1, 3])
 @pytest.mark.parametrize("size", [(180, 320), (540, 960), (720, 1280), (1080, 1920), (2160, 3840)])
-def test_most_of_the_work_is_done_at_a_bounded_size(size):
-    solved = solved_size(size, 8)
-    assert max(solved) <= SOLVE_SIDE and {solved, size} <= set(scales(size, 8))
+def test_most_of_the_work_is_done_at_a_bounded_size(size, brush):
+    solved = solved_size(size, 8, brush)
+    assert max(solved) == min(max(size), round(SOLVE_SIDE / brush))
+    assert {solved, size} <= set(scales(size, 8, brush))
+
+
+def test_a_broad_brush_paints_broad_strokes():
+    """Neighbours differ less, beside all that the result varies; a small clip has nothing finer."""
+    net = load_features("lite").reflecting().frozen()
+    painting, photo = texture(120, 160, seed=3, grain=1.0), texture(120, 160, seed=4, grain=6.0)
+
+    def fineness(brush: float) -> float:
+        look = StyleSettings(first_steps=20, content_weight=0.0, brush=brush)
+        result = OptimizingStyler(net, [painting], cpu(), look, None).next_frame(photo)
+        return float(np.diff(result, axis=1).std() / result.std())
+
+    usual, broad, broader = (fineness(brush) for brush in (1, 4, 8))
+    assert broader < 0.9 * broad < 0.8 * usual
+    assert fineness(0.5) == usual
+
+
+def test_a_lifted_picture_gets_no_canvas_s_grain():
+    """A painting's own pixel noise, over forms that are broader: the forms' Gram matrices."""
+    forms = np.repeat(np.repeat(texture(48, 64, seed=1), 2, axis=0), 2, axis=1)
+    noise = np.random.default_rng(0).normal(0, 0.1, forms.shape).astype(np.float32)
+    canvas = (forms + noise).clip(0, 1)
+    targets, clean = (
+        OptimizingStyler(deep_toy_net(), [painting], cpu(), QUICK, None).targets
+        for painting in (canvas, forms)
+    )
+
+    def apart(one: dict[str, torch.Tensor]) -> float:
+        return sum(float(gram_loss(gram, clean.at(128, 40)[tap])) for tap, gram in one.items())
+
+    assert apart(targets.at(128, 40)) < 0.1 * apart(targets.at(128))
+    assert apart(targets.at(128, 128)) == apart(targets.at(128))  # so fine are its strokes
+    smaller = targets.at(1000, 40)  # never more than CANVAS times enlarged
+    assert torch.equal(smaller["relu1_1"], targets.at(CANVAS * 128, 40)["relu1_1"])
 
 
 @pytest.mark.parametrize("size", [(16, 16), (21, 301), (64, 33), (400, 700)])
@@ -225,32 +266,38 @@ def test_every_size_runs_through_first_and_later_frames(size):
 
 def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
     """A later pass from one distance, full size beyond the solved one as it is."""
-    seen: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    seen: list[tuple[float, float]] = []
     work = styler(StyleSettings(steps=1, first_steps=1, passes=2))
     plain = work.optimizer.descend
 
     def descend(start, goal, *rest):  # what `descend` takes
-        seen.append((tuple(start.shape[2:]), goal.size))
+        if goal.size:
+            seen.append((goal.size[1] / start.shape[3], goal.calm / goal.hold))
         return plain(start, goal, *rest)
 
     work.optimizer.descend = descend  # type: ignore[method-assign]
 
-    def frames_after_the_first(sources: list[np.ndarray]) -> list[float]:
+    def frames_after_the_first(sources: list[np.ndarray]) -> tuple[list[float], list[float]]:
+        """Times their size at which they are looked at; how calm they are kept."""
         work.start_shot()
         results = [work.next_frame(sources[0])]
         seen.clear()
         results += [work.next_frame(image) for image in sources[1:]]
         work.start_pass(sources[-1], results[-1], True)
         work.refine(sources[-2], results[-2])
-        return [size[1] / own[1] for own, size in seen]
+        return tuple(map(list, zip(*seen, strict=True)))
 
     far, near = LOOKS
     later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
-    found = frames_after_the_first(panning(4))
-    assert found == pytest.approx([far, near, far, later], abs=0.01)
+    looks, calms = frames_after_the_first(panning(4))
+    assert looks == pytest.approx([far, near, far, later], abs=0.01)
+    assert calms == [CALM, CALM, CALM, PASS_CALM / PASS_HOLD]
     wide = np.random.default_rng(2).random((32, SOLVE_SIDE + 60, 3), np.float32)
-    found = frames_after_the_first([wide, wide * np.float32(0.999)])  # a repeat would be skipped
-    assert found == pytest.approx([far, 1, later, 1], abs=0.01)
+    changed = wide * np.float32(0.999)  # a repeat would be skipped
+    looks, calms = frames_after_the_first([wide, changed])
+    assert looks == pytest.approx([far, 1, later, 1], abs=0.01)
+    times = wide.shape[1] / SOLVE_SIDE
+    assert [calms[1] / calms[0], calms[3] / calms[2]] == pytest.approx([times, times])
 
 
 def test_a_fine_painting_is_kept_calmer_than_a_broad_one():
