@@ -201,7 +201,7 @@ def test_pictures_of_all_kinds_work(vidstyle: Vidstyle, tmp_path: Path, save) ->
         ("--content-weight nan", "--content-weight nan: must be between"),
         ("--style-weight -1", "--style-weight -1: must be between"),
         ("--tv-weight inf", "--tv-weight inf: must be between"),
-        ("--brush 0", "--brush 0: must be between 0.1 and 10"),
+        ("--brush 0", "--brush 0: must be between 0.25 and 8"),
         ("--temporal-weight much", "--temporal-weight much: must be a number"),
         ("--threads -1", "--threads -1: must be between 0 and 1024"),
         ("--seed -1", "--seed -1: must be between 0 and"),

@@ -185,7 +185,9 @@ TvWeight = Annotated[float, _real("--tv-weight", "Pull towards smoothness.", "Lo
 TemporalWeight = Annotated[
     float, _real("--temporal-weight", "Pull towards the frame before: more is steadier.", "Look")
 ]
-Brush = Annotated[float, _real("--brush", "Times as broad strokes as usual.", "Look")]
+Brush = Annotated[
+    float, _real("--brush", "Strokes' breadth, times the usual; finer if below 1.", "Look")
+]
 Strength = Annotated[
     float, _real("--strength", "Share of the painting: 0 is the source, 1 all paint.", "Look")
 ]

@@ -29,7 +29,7 @@ from vidstyle.settings import StyleSettings
 
 BETAS = (0.9, 0.99)
 MEMORY = 8  # pairs of L-BFGS: more than a frame has steps, unless many are asked for
-FIRST_MOVE = 0.003  # of L-BFGS: a second step sets right what of it goes too far
+FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels: a second step sets right what is too far
 FARTHEST = 0.02  # of any other of its moves, root mean square
 RECORDED = 4  # of the room for a step's maps, one part in so many: a recording has its own
 AT_ONCE = 16  # the same, for one that may not be asked for again
@@ -152,13 +152,11 @@ class PixelLBFGS:
     For a start that is nearly there: two steps get as far as eight of Adam's, which shakes every
     pixel by about its rate; "Later frames" in tests/bench/results/README.md. `pace`, a number or
     (1, 1, H, W), is the metric: where it is larger the picture moves faster, where it is 0 not.
-    `first_move`: a pixel's, in the mean, while no curvature is known yet.
+    `first`: times FIRST_MOVE, while no curvature is known yet.
     """
 
-    def __init__(
-        self, image: Tensor, pace: Tensor | float = 1.0, first_move: float = FIRST_MOVE
-    ) -> None:
-        self.image, self.first_move = image, first_move
+    def __init__(self, image: Tensor, pace: Tensor | float = 1.0, first: float = 1.0) -> None:
+        self.image, self.first = image, first
         self.param_groups = [{"params": [image]}]
         self.root = torch.as_tensor(pace, device=image.device).sqrt()  # of the metric
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
@@ -225,7 +223,7 @@ class PixelLBFGS:
 
     def _scale(self, gradient: Tensor) -> Tensor:
         """As the newest pair curves; without one, a first move's usual length."""
-        usual = self.first_move / gradient.abs().mean().clamp_min(1e-30)
+        usual = self.first * FIRST_MOVE / gradient.abs().mean().clamp_min(1e-30)
         if not self.pairs:
             return usual
         _, change, inverse = self.pairs[-1]

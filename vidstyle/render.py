@@ -137,6 +137,7 @@ class Report:
     steps: int
     first_steps: int
     passes: int
+    brush: float
     flow: str
     corrupt_packets: int
     damaged_frames: int
@@ -752,6 +753,7 @@ def _report(
         steps=look.steps,
         first_steps=look.first_steps,
         passes=look.rounds,
+        brush=look.brush,
         flow=look.flow,
         corrupt_packets=reader.corrupt_packets,
         damaged_frames=reader.damaged_frames,

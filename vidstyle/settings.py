@@ -117,8 +117,8 @@ class StyleSettings:
     `passes` go over each shot, back and forth; a `loop` meets its own end and takes three at least.
     Without a `flow` every frame is made alone, in one pass.
     `flow_weights` are `raft`'s; without them torchvision fetches some. `strength` blends linearly:
-    0 is the source, 1 the painting. Strokes are `brush` times as broad as usual, or, of less than
-    1, as fine as the clip has pixels for. Defaults were chosen from the tables in
+    0 is the source, 1 the painting. Strokes are `brush` times as broad as usual; below 1 finer, as
+    far as the clip has pixels. Defaults were chosen from the tables in
     tests/bench/results/README.md.
     """
 
@@ -148,7 +148,7 @@ class StyleSettings:
         )
         _require_number("--strength", self.strength, 0, 1)
         _require_number("--passes", self.passes, 1, 100)
-        _require_number("--brush", self.brush, 0.1, 10)
+        _require_number("--brush", self.brush, 0.25, 8)
         alone = self.flow == "none"
         _require(not (alone and self.loop), "--loop", self.loop, "left out with --flow none")
 

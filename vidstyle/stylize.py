@@ -34,16 +34,7 @@ from vidstyle.images import (
     to_tensor,
 )
 from vidstyle.losses import mean_grams, resampling_loss
-from vidstyle.optimize import (
-    FIRST_MOVE,
-    Goal,
-    OnStep,
-    Optimizer,
-    PixelAdam,
-    PixelLBFGS,
-    Step,
-    Way,
-)
+from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step, Way
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
@@ -51,12 +42,13 @@ from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
 
 # Chosen from the tables in tests/bench/results/README.md.
-SOLVE_SIDE = 400  # pixels: strokes are made at most so large, then lifted, or they would shrink
+SOLVE_SIDE = 400  # pixels: strokes are made at so many, then lifted, or they would shrink
+NEAR = 1.2  # times: sizes that are nearer to one another are not worth two levels
 POLISH = 4  # a larger size gets one step for so many at the solved one
 CANVAS = 2  # pixels: finer than that is no brush work above the solved size, but a canvas's grain
 FIRST_RATE = 0.03  # Adam's, for a shot's first frame
 POLISH_RATE = 0.015  # above the solved size, where few steps would leave as much grain
-POLISH_MOVE = 0.001  # there of a later frame's only step, which no second one sets right
+POLISH_MOVE = 1 / 3  # of the usual first one, of an only step: no second one sets it right
 HASTE = 3.0  # times the pace that is added where nothing is painted yet
 RIPE = 0.99  # of a maturity that only ever comes near 1
 DOUBLED = 3  # repeats in a row that change nothing; longer, a frame is held, and finished meanwhile
@@ -109,7 +101,8 @@ def stylize_shots(
 
 def solved_size(full: Size, least: int, brush: float = 1.0) -> Size:
     """(h, w) where most of the work on a frame is done."""
-    return scaled(full, min(1.0, SOLVE_SIDE / brush / max(full)), least)
+    factor = SOLVE_SIDE / brush / max(full)
+    return full if factor * NEAR >= 1 else scaled(full, factor, least)
 
 
 def scales(full: Size, least: int, brush: float = 1.0) -> list[Size]:
@@ -118,9 +111,11 @@ def scales(full: Size, least: int, brush: float = 1.0) -> list[Size]:
     below = 0
     while max(solved) / 2 ** (below / 2) > COARSEST_SIDE * 1.2:
         below += 1
-    sizes = [scaled(solved, 2 ** (-k / 2), least) for k in range(below, -1, -1)]
-    while max(sizes[-1]) * 2 < max(full):
-        sizes.append(scaled(sizes[-1], 2.0, least))
+    share, above = max(solved) / max(full), 0  # each from full size: `least` would add up
+    while share * 2 ** (above + 1) * NEAR <= 1:
+        above += 1
+    powers = [*(-k / 2 for k in range(below, 0, -1)), *range(above + 1)]
+    sizes = [scaled(full, share * 2**power, least) for power in powers]
     return sizes if solved == full else [*sizes, full]
 
 
@@ -169,7 +164,10 @@ class StyleTargets:
         return to_side(painting, side, self.optimizer.net.least_side)
 
     def _lifted(self, painting: Tensor, side: int, solved: int | None) -> Tensor:
-        """Without what is finer than CANVAS pixels, down to what `solved` pixels show."""
+        """Without what is finer than CANVAS pixels, or would be in the solved size.
+
+        Enlarged as far: it is blurred, in forms that are the lifted strokes' already.
+        """
         if solved is None:
             return self._fitted(painting, side)
         plain = self._fitted(painting, max(solved, side // CANVAS))
@@ -533,8 +531,8 @@ class OptimizingStyler:
         for level, (size, steps, seen, times) in enumerate(plan.levels[kept.level :], kept.level):
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             pace = pace.clamp_min(0)  # a map's 1 may be rounded up
-            move = POLISH_MOVE if times > 1 else FIRST_MOVE
-            make = partial(PixelLBFGS, pace=pace, first_move=move)
+            first = POLISH_MOVE if times > 1 and steps == 1 else 1.0
+            make = partial(PixelLBFGS, pace=pace, first=first)
             goal = replace(
                 self._goal(resize(content, seen), solved if times > 1 else None),
                 size=seen,

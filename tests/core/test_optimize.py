@@ -14,7 +14,7 @@ from vidstyle.device import Compute
 from vidstyle.features import arranged, load_features
 from vidstyle.features.strips import Strip
 from vidstyle.images import resize, to_tensor
-from vidstyle.optimize import FARTHEST, Goal, Optimizer, PixelAdam, PixelLBFGS
+from vidstyle.optimize import FARTHEST, FIRST_MOVE, Goal, Optimizer, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
 
 
@@ -107,13 +107,16 @@ def test_a_first_move_is_as_long_as_is_said_and_no_second_one_is_needed_where_it
     """A mean over the pixels; what it overshoots, in a valley that it cannot know yet, it loses."""
     image = (0.5 + 0.002 * (noise(1) - 0.5)).requires_grad_()
 
+    def lbfgs(move: float) -> PixelLBFGS:
+        return PixelLBFGS(image.detach().clone().requires_grad_(), first=move / FIRST_MOVE)
+
     def left(move: float) -> float:
-        return down(PixelLBFGS(image.detach().clone().requires_grad_(), 1.0, move), bowl, 1)
+        return down(lbfgs(move), bowl, 1)
 
     def bowl(image: torch.Tensor) -> torch.Tensor:
         return (image - 0.5).square().mean()
 
-    way = PixelLBFGS(image.detach().clone().requires_grad_(), first_move=0.0004)
+    way = lbfgs(0.0004)
     down(way, bowl, 1)
     assert float((way.image - image).detach().abs().mean()) == pytest.approx(0.0004, rel=1e-3)
     assert left(0.0004) < 0.1 * left(0.003)

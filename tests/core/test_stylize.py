@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,17 +22,17 @@ from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
 from vidstyle.losses import gram_loss
 from vidstyle.measure import StyleJudge, WarpError, along
+from vidstyle.optimize import Goal, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
-    CALM,
     CANVAS,
     COARSEST_SIDE,
     FINENESS,
     LOOKS,
-    PASS_CALM,
-    PASS_HOLD,
+    NEAR,
     PASS_LOOK,
     PASS_NEAR,
+    POLISH_MOVE,
     SOLVE_SIDE,
     OptimizingStyler,
     resting,
@@ -204,19 +205,26 @@ def test_the_carried_picture_stays_in_float():
     assert np.array_equal(work.past.result[0].permute(1, 2, 0).numpy(), result)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (16, 300), (180, 320), (720, 1280), (2160, 3840)])
-def test_scales_rise_from_coarse_to_the_size_itself(size):
-    sizes = scales(size, 8)
-    assert sizes[-1] == size and sizes == sorted(sizes)
-    assert max(sizes[0]) <= COARSEST_SIDE * 1.2
-    assert all(min(each) >= 8 for each in sizes)
+@pytest.mark.parametrize("brush", [0.5, 1, 3, 8])
+@pytest.mark.parametrize(
+    "size", [(8, 8), (16, 300), (180, 320), (30, 1200), (480, 854), (720, 1280), (2160, 3840)]
+)
+def test_scales_rise_from_coarse_to_the_size_itself(size, brush):
+    """In both directions, by a fifth at least; a side that is short enough already stays."""
+    sizes = scales(size, 8, brush)
+    assert sizes[-1] == size and max(sizes[0]) <= COARSEST_SIDE * 1.2
+    for axis in (0, 1):
+        sides = [each[axis] for each in sizes]
+        assert sides == sorted(sides) and sides[0] >= 8
+    longest = [max(each) for each in sizes]
+    assert all(after > 1.19 * before for before, after in pairwise(longest))
 
 
 @pytest.mark.parametrize("brush", [0.5, 1, 3])
 @pytest.mark.parametrize("size", [(180, 320), (540, 960), (720, 1280), (1080, 1920), (2160, 3840)])
 def test_most_of_the_work_is_done_at_a_bounded_size(size, brush):
-    solved = solved_size(size, 8, brush)
-    assert max(solved) == min(max(size), round(SOLVE_SIDE / brush))
+    solved, most = solved_size(size, 8, brush), SOLVE_SIDE / brush
+    assert max(solved) == (max(size) if max(size) <= NEAR * most else round(most))
     assert {solved, size} <= set(scales(size, 8, brush))
 
 
@@ -266,38 +274,66 @@ def test_every_size_runs_through_first_and_later_frames(size):
 
 def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
     """A later pass from one distance, full size beyond the solved one as it is."""
-    seen: list[tuple[float, float]] = []
     work = styler(StyleSettings(steps=1, first_steps=1, passes=2))
-    plain = work.optimizer.descend
+    seen = levels_of(work)
 
-    def descend(start, goal, *rest):  # what `descend` takes
-        if goal.size:
-            seen.append((goal.size[1] / start.shape[3], goal.calm / goal.hold))
-        return plain(start, goal, *rest)
-
-    work.optimizer.descend = descend  # type: ignore[method-assign]
-
-    def frames_after_the_first(sources: list[np.ndarray]) -> tuple[list[float], list[float]]:
-        """Times their size at which they are looked at; how calm they are kept."""
+    def looks(sources: list[np.ndarray]) -> list[float]:
         work.start_shot()
         results = [work.next_frame(sources[0])]
         seen.clear()
         results += [work.next_frame(image) for image in sources[1:]]
         work.start_pass(sources[-1], results[-1], True)
         work.refine(sources[-2], results[-2])
-        return tuple(map(list, zip(*seen, strict=True)))
+        return [level.goal.size[1] / level.width for level in seen]
 
     far, near = LOOKS
     later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
-    looks, calms = frames_after_the_first(panning(4))
-    assert looks == pytest.approx([far, near, far, later], abs=0.01)
-    assert calms == [CALM, CALM, CALM, PASS_CALM / PASS_HOLD]
-    wide = np.random.default_rng(2).random((32, SOLVE_SIDE + 60, 3), np.float32)
+    assert looks(panning(4)) == pytest.approx([far, near, far, later], abs=0.01)
+    wide = np.random.default_rng(2).random((32, round(1.5 * SOLVE_SIDE), 3), np.float32)
     changed = wide * np.float32(0.999)  # a repeat would be skipped
-    looks, calms = frames_after_the_first([wide, changed])
-    assert looks == pytest.approx([far, 1, later, 1], abs=0.01)
-    times = wide.shape[1] / SOLVE_SIDE
-    assert [calms[1] / calms[0], calms[3] / calms[2]] == pytest.approx([times, times])
+    assert looks([wide, changed]) == pytest.approx([far, 1, later, 1], abs=0.01)
+
+
+class Seen(NamedTuple):
+    """One level's descent."""
+
+    width: int
+    goal: Goal
+    way: PixelAdam | PixelLBFGS
+
+
+def levels_of(work: OptimizingStyler) -> list[Seen]:
+    """Those that `work` will go down."""
+    seen: list[Seen] = []
+    plain = work.optimizer.descend
+
+    def descend(start, goal, method, *rest):  # what `descend` takes
+        seen.append(Seen(start.shape[3], goal, method(start.clone().requires_grad_())))
+        return plain(start, goal, method, *rest)
+
+    work.optimizer.descend = descend  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize("steps", [2, 8])
+def test_what_is_lifted_is_polished(steps):
+    """Smoothed as many times as it is larger, towards brush work alone, in short moves."""
+    full, look = round(1.5 * SOLVE_SIDE), StyleSettings(steps=steps, first_steps=1)
+    canvas = texture(240, full, grain=0.5)
+    work = OptimizingStyler(toy_net(), [canvas], cpu(), look, load_flow("dis"))
+    seen = levels_of(work)
+    wide = np.random.default_rng(2).random((32, full, 3), np.float32)
+    work.next_frame(wide)
+    first = seen[-2:]
+    work.next_frame(wide * np.float32(0.999))
+    for solved, lifted in (first, seen[-2:]):
+        assert (solved.width, lifted.width) == (SOLVE_SIDE, full)
+        assert lifted.goal.grams is work.targets.at(full, SOLVE_SIDE)
+    (solved, lifted) = seen[-2:]
+    shares = lifted.goal.calm / solved.goal.calm, lifted.goal.shimmer / solved.goal.shimmer
+    assert shares == pytest.approx((1.5, 1.5))
+    firsts = [level.way.first for level in (solved, lifted) if isinstance(level.way, PixelLBFGS)]
+    assert firsts == [1, POLISH_MOVE if steps == 2 else 1]
 
 
 def test_a_fine_painting_is_kept_calmer_than_a_broad_one():

@@ -20,7 +20,7 @@ from vidstyle.options import RenderSettings
 NEW: Final = "new"
 CHANGED: Final = "changed"
 _STATES: Final = (NEW, CHANGED, FINISHED)
-_EFFORT: Final = ("features", "flow", "steps", "first_steps", "passes")  # of a report
+_EFFORT: Final = ("features", "flow", "steps", "first_steps", "passes", "brush")  # of a report
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def _planned(job: Job, ledger: Ledger, paces: dict[tuple[object, ...], float]) -
 def _effort(settings: RenderSettings) -> tuple[object, ...]:
     """What a frame's time depends on, its size apart: as a report's `_EFFORT`."""
     look = settings.look
-    return settings.features.name, look.flow, look.steps, look.first_steps, look.rounds
+    effort = look.flow, look.steps, look.first_steps, look.rounds, look.brush
+    return settings.features.name, *effort
 
 
 def _paces(ledger: Ledger) -> dict[tuple[object, ...], float]:
