@@ -47,7 +47,8 @@ def test_states_and_pace_come_from_earlier_runs(folder: Path) -> None:
     assert isinstance(outcome, Outcome) and summary.finished == 1
     assert plans["b"].seconds == pytest.approx(outcome.report["seconds"])
     assert planned(folder, ALL + "crf = 30")["a"].state == "changed"
-    assert planned(folder, ALL + "steps = 2")["b"].seconds is None
+    for other in ("steps = 2", "brush = 2"):
+        assert planned(folder, ALL + other)["b"].seconds is None
     (folder / "night" / "b-wave.mp4").write_text("mine")
     assert planned(folder, ALL)["b"].state.startswith("exists already")
 
