@@ -40,7 +40,7 @@ SLOW = ("--codec", "ffv1", "--steps", "10", "--passes", "1", *TINY)
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 REPORT = Report(
     "out.mp4", "clip.mp4", 48, 0, 2, 64, 48, 24.0, 2.0, None, "cpu", "fp32", "lite", 4, 50,
-    1, "dis", 0, 0, 1e-3, 2e-3, 0.5, (),
+    1, 1.0, "dis", 0, 0, 1e-3, 2e-3, 0.5, (),
 )  # fmt: skip
 
 
