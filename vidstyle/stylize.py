@@ -101,22 +101,26 @@ def stylize_shots(
 
 def solved_size(full: Size, least: int, brush: float = 1.0) -> Size:
     """(h, w) where most of the work on a frame is done."""
-    factor = SOLVE_SIDE / brush / max(full)
-    return full if factor * NEAR >= 1 else scaled(full, factor, least)
+    return scaled(full, _solved_share(full, brush), least)
+
+
+def _solved_share(full: Size, brush: float) -> float:
+    share = SOLVE_SIDE / brush / max(full)
+    return 1.0 if share * NEAR >= 1 else share
 
 
 def scales(full: Size, least: int, brush: float = 1.0) -> list[Size]:
     """A first frame's sizes (h, w): √2 apart up to the solved one, then doubling."""
-    solved = solved_size(full, least, brush)
-    below = 0
-    while max(solved) / 2 ** (below / 2) > COARSEST_SIDE * 1.2:
+    share = _solved_share(full, brush)
+    below = above = 0
+    while share * max(full) / 2 ** (below / 2) > COARSEST_SIDE * 1.2:
         below += 1
-    share, above = max(solved) / max(full), 0  # each from full size: `least` would add up
     while share * 2 ** (above + 1) * NEAR <= 1:
         above += 1
     powers = [*(-k / 2 for k in range(below, 0, -1)), *range(above + 1)]
+    # Each of full size: what `least` makes broader would add up from one to the next.
     sizes = [scaled(full, share * 2**power, least) for power in powers]
-    return sizes if solved == full else [*sizes, full]
+    return sizes if share == 1 else [*sizes, full]
 
 
 def polish(steps: int) -> int:
@@ -164,9 +168,9 @@ class StyleTargets:
         return to_side(painting, side, self.optimizer.net.least_side)
 
     def _lifted(self, painting: Tensor, side: int, solved: int | None) -> Tensor:
-        """Without what is finer than CANVAS pixels, or would be in the solved size.
+        """Shrunk to where CANVAS pixels are one, or to the solved size, and enlarged again.
 
-        Enlarged as far: it is blurred, in forms that are the lifted strokes' already.
+        By so much also beyond its own pixels: there is no brush work in what it lacks.
         """
         if solved is None:
             return self._fitted(painting, side)
