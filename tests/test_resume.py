@@ -352,7 +352,7 @@ def test_a_later_frame_is_not_begun_anew(
     """Stopped in steps of both sizes, in either pass, kept after every step."""
     monkeypatch.setattr(checkpoint, "PIECE_SECONDS", -1)
     monkeypatch.setattr(checkpoint._Pace, "is_due_after_step", lambda pace: True)
-    monkeypatch.setattr(stylize, "SOLVE_SIDE", 48)  # of 64 pixels
+    monkeypatch.setattr(stylize, "SOLVE_SIDES", (48, 48))  # of 64 pixels
     look, part = replace(LOOK, steps=8, passes=2), v.ClipSettings(end=0.13)
 
     def run(name: str, stop: int = 9999) -> list[tuple[int, int]]:

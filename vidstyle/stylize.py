@@ -42,7 +42,8 @@ from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
 
 # Chosen from the tables in tests/bench/results/README.md.
-SOLVE_SIDE = 400  # pixels: strokes are made at so many, then lifted, or they would shrink
+SOLVE_SIDES = 400, 640  # pixels: strokes are made at so many, then lifted, or they would shrink
+LIFT = 2.4  # times, between these: further up, what comes into view is blurred for some frames
 NEAR = 1.2  # times: sizes that are nearer to one another are not worth two levels
 POLISH = 4  # a larger size gets one step for so many at the solved one
 CANVAS = 2  # pixels: finer than that is no brush work above the solved size, but a canvas's grain
@@ -105,7 +106,8 @@ def solved_size(full: Size, least: int, brush: float = 1.0) -> Size:
 
 
 def _solved_share(full: Size, brush: float) -> float:
-    share = SOLVE_SIDE / brush / max(full)
+    least, most = SOLVE_SIDES
+    share = min(max(max(full) / LIFT, least), most) / brush / max(full)
     return 1.0 if share * NEAR >= 1 else share
 
 

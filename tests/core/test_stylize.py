@@ -28,12 +28,13 @@ from vidstyle.stylize import (
     CANVAS,
     COARSEST_SIDE,
     FINENESS,
+    LIFT,
     LOOKS,
     NEAR,
     PASS_LOOK,
     PASS_NEAR,
     POLISH_MOVE,
-    SOLVE_SIDE,
+    SOLVE_SIDES,
     OptimizingStyler,
     resting,
     scales,
@@ -221,9 +222,19 @@ def test_scales_rise_from_coarse_to_the_size_itself(size, brush):
 
 
 @pytest.mark.parametrize("brush", [0.5, 1, 3])
-@pytest.mark.parametrize("size", [(180, 320), (540, 960), (720, 1280), (1080, 1920), (2160, 3840)])
-def test_most_of_the_work_is_done_at_a_bounded_size(size, brush):
-    solved, most = solved_size(size, 8, brush), SOLVE_SIDE / brush
+@pytest.mark.parametrize(
+    ("size", "side"),
+    [
+        ((180, 320), 400),
+        ((270, 480), 400),
+        ((540, 960), 400),
+        ((720, 1280), 1280 / LIFT),
+        ((1080, 1920), 640),
+        ((2160, 3840), 640),
+    ],
+)
+def test_most_of_the_work_is_done_at_a_bounded_size(size, side, brush):
+    solved, most = solved_size(size, 8, brush), side / brush
     assert max(solved) == (max(size) if max(size) <= NEAR * most else round(most))
     assert {solved, size} <= set(scales(size, 8, brush))
 
@@ -289,7 +300,7 @@ def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
     far, near = LOOKS
     later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
     assert looks(panning(4)) == pytest.approx([far, near, far, later], abs=0.01)
-    wide = np.random.default_rng(2).random((32, round(1.5 * SOLVE_SIDE), 3), np.float32)
+    wide = np.random.default_rng(2).random((32, round(1.5 * SOLVE_SIDES[0]), 3), np.float32)
     changed = wide * np.float32(0.999)  # a repeat would be skipped
     assert looks([wide, changed]) == pytest.approx([far, 1, later, 1], abs=0.01)
 
@@ -318,7 +329,7 @@ def levels_of(work: OptimizingStyler) -> list[Seen]:
 @pytest.mark.parametrize("steps", [2, 8])
 def test_what_is_lifted_is_polished(steps):
     """Smoothed as many times as it is larger, towards brush work alone, in short moves."""
-    full, look = round(1.5 * SOLVE_SIDE), StyleSettings(steps=steps, first_steps=1)
+    full, look = round(1.5 * SOLVE_SIDES[0]), StyleSettings(steps=steps, first_steps=1)
     canvas = texture(240, full, grain=0.5)
     work = OptimizingStyler(toy_net(), [canvas], cpu(), look, load_flow("dis"))
     seen = levels_of(work)
@@ -327,8 +338,8 @@ def test_what_is_lifted_is_polished(steps):
     first = seen[-2:]
     work.next_frame(wide * np.float32(0.999))
     for solved, lifted in (first, seen[-2:]):
-        assert (solved.width, lifted.width) == (SOLVE_SIDE, full)
-        assert lifted.goal.grams is work.targets.at(full, SOLVE_SIDE)
+        assert (solved.width, lifted.width) == (SOLVE_SIDES[0], full)
+        assert lifted.goal.grams is work.targets.at(full, SOLVE_SIDES[0])
     (solved, lifted) = seen[-2:]
     shares = lifted.goal.calm / solved.goal.calm, lifted.goal.shimmer / solved.goal.shimmer
     assert shares == pytest.approx((1.5, 1.5))
