@@ -198,15 +198,11 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
 
 
 class Level(NamedTuple):
-    """Steps at one size, for a picture that is looked at in another.
-
-    `times` the solved size: strokes are as many times as broad, and edges as much further apart.
-    """
+    """Steps at one size, for a picture that is looked at in another."""
 
     size: Size
     steps: int
     seen: Size
-    times: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -524,9 +520,7 @@ class OptimizingStyler:
         full = _size(content)
         solved = self._solved(full)
         levels = [Level(solved, steps, scaled(solved, look, self.least))]
-        if solved == full:
-            return levels
-        return [*levels, Level(full, polish(steps), full, max(full) / max(solved))]
+        return levels if solved == full else [*levels, Level(full, polish(steps), full)]
 
     def _follow(self, image: np.ndarray, content: Tensor, past: _Past, plan: _Plan) -> _Past:
         """Descends level by level, held to what is carried; what rests stays."""
@@ -534,7 +528,8 @@ class OptimizingStyler:
         rest = resting(content, past.painted, link) * maturity
         kept = self._kept()
         solved = max(plan.levels[0].size)
-        for level, (size, steps, seen, times) in enumerate(plan.levels[kept.level :], kept.level):
+        for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
+            times = max(size) / solved  # so broad are strokes, and so far apart edges
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
             pace = pace.clamp_min(0)  # a map's 1 may be rounded up
             first = POLISH_MOVE if times > 1 and steps == 1 else 1.0
