@@ -45,9 +45,11 @@ def warp_sharp(image: Tensor, flow: Tensor) -> Tensor:
     shares_y, rows = _neighbours(y.clamp(0, height - 1), height)
     # The four of a pixel one below the other: to read once is quicker than to read four times.
     four = torch.broadcast_tensors(columns.unsqueeze(1), rows.unsqueeze(2))
-    read = _sampled(coefficients, torch.stack(four, dim=1).flatten(2, 4))
-    shares = (shares_x.unsqueeze(1) * shares_y.unsqueeze(2)).flatten(1, 2)
-    moved = (read.unflatten(2, (4, height)) * shares.unsqueeze(1)).sum(2)
+    read = _sampled(coefficients, torch.stack(four, dim=1).flatten(2, 4)).unflatten(2, (4, height))
+    shares = (shares_x.unsqueeze(1) * shares_y.unsqueeze(2)).flatten(1, 2).unsqueeze(1)
+    moved = read[:, :, 0] * shares[:, :, 0]
+    for place in range(1, 4):
+        moved = moved.addcmul_(read[:, :, place], shares[:, :, place])
     still = (flow == 0).all(1, keepdim=True)
     return torch.where(still, image, moved).clamp(0, 1)
 
