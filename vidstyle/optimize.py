@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from vidstyle.device import Compute
 from vidstyle.features.strips import Strip, step_bytes, strips
@@ -49,6 +50,22 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
+class _Smoothed(torch.autograd.Function):
+    """The picture as it is; its gradient on the way back is smoothed.
+
+    A network pulls at flat places in the pattern of its poolings' grid, which would be drawn there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor) -> Tensor:
+        return image.view_as(image)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return binomial(gradients[0])
+
+
 @dataclass(frozen=True)
 class Goal:
     """What a picture (1, 3, H, W) is optimised towards; `carried`, `trust`, `flow` go together.
@@ -57,7 +74,8 @@ class Goal:
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
     [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
     total variation, `shimmer`: times the temporal weight, of the resampling loss. Style and content
-    are compared with the picture resized to `size` (h, w), where that is not its own.
+    are compared with the picture resized to `size` (h, w), where that is not its own; with `smooth`
+    what they pull at finer than three pixels is not followed.
     """
 
     grams: Mapping[str, Tensor]
@@ -69,9 +87,11 @@ class Goal:
     calm: float = 1.0
     shimmer: float = 0.0
     size: tuple[int, int] | None = None
+    smooth: bool = False
 
     def seen(self, image: Tensor) -> Tensor:
         """(1, 3, h, w), as it is looked at."""
+        image = torch.as_tensor(_Smoothed.apply(image)) if self.smooth else image
         return resize(image, self.size) if self.size else image
 
     def tensors(self) -> dict[str, Tensor]:
@@ -87,7 +107,7 @@ class Goal:
     @property
     def settings(self) -> tuple[object, ...]:
         """What else it is made of."""
-        return self.hold, self.calm, self.shimmer, self.size
+        return self.hold, self.calm, self.shimmer, self.size, self.smooth
 
 
 class Method(Protocol):
@@ -113,12 +133,11 @@ class PixelAdam:
     """Adam (Kingma, Ba 2015) on one picture (1, 3, H, W) in [0, 1], at a constant rate.
 
     For a long way: what it never stops shaking finds stronger strokes than a quiet descent. torch's
-    own would cost two seconds of imports at every start. With `smooth` it follows no gradient finer
-    than three pixels: each pixel moving by its rate, few steps would else draw the grid of pixels.
+    own would cost two seconds of imports at every start.
     """
 
-    def __init__(self, image: Tensor, rate: float, smooth: bool = False) -> None:
-        self.image, self.rate, self.smooth = image, rate, smooth
+    def __init__(self, image: Tensor, rate: float) -> None:
+        self.image, self.rate = image, rate
         self.param_groups = [{"params": [image]}]
         self.first, self.second = torch.zeros_like(image), torch.zeros_like(image)
         self.steps = 0
@@ -127,7 +146,6 @@ class PixelAdam:
     def step(self) -> None:
         gradient = self.image.grad
         assert gradient is not None
-        gradient = binomial(gradient) if self.smooth else gradient
         self.steps += 1
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.lerp_(gradient.square(), 1 - BETAS[1])

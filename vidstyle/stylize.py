@@ -438,7 +438,9 @@ class OptimizingStyler:
             lifted, place = max(size) > max(solved), (level, len(sizes))
             steps, rate = (polish(first), POLISH_RATE) if lifted else (first, FIRST_RATE)
             goal = self._goal(resize(content, size), max(solved) if lifted else None)
-            start, adam = resize(result, size), partial(PixelAdam, rate=rate, smooth=lifted)
+            # Each pixel moving by its rate, few steps would else draw the grid of pixels.
+            goal = replace(goal, smooth=lifted)
+            start, adam = resize(result, size), partial(PixelAdam, rate=rate)
             result = self._descend(start, goal, adam, steps, place, kept)
         return _Past(image, result, torch.ones_like(content[:, :1]), content)
 
@@ -528,6 +530,7 @@ class OptimizingStyler:
         rest = resting(content, past.painted, link) * maturity
         kept = self._kept()
         solved = max(plan.levels[0].size)
+        lift = max(full) / solved
         for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
             times = max(size) / solved  # so broad are strokes, and so far apart edges
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
@@ -538,6 +541,7 @@ class OptimizingStyler:
                 self._goal(resize(content, seen), solved if times > 1 else None),
                 size=seen,
                 hold=plan.hold,
+                smooth=lift > 1,
                 calm=plan.calm * times,
                 shimmer=SHIMMER * self._fineness(content) * times,
                 carried=resize(plan.carried, size),

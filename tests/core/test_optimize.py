@@ -13,7 +13,7 @@ from tests.core.toys import cpu, deep_toy_net, stripes
 from vidstyle.device import Compute
 from vidstyle.features import arranged, load_features
 from vidstyle.features.strips import Strip
-from vidstyle.images import resize, to_tensor
+from vidstyle.images import binomial, resize, to_tensor
 from vidstyle.optimize import FARTHEST, FIRST_MOVE, Goal, Optimizer, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
 
@@ -145,18 +145,25 @@ def test_adam_is_torchs_adam():
     assert torch.allclose(image, twin, atol=1e-6)
 
 
-def test_smooth_it_draws_no_grid_of_pixels() -> None:
-    """What changes from each pixel to the next moves none, the border's neither; a slope moves."""
-    for smooth in (False, True):
-        image = grey().requires_grad_()
-        way = PixelAdam(image, 0.1, smooth)
-        image.grad = torch.ones_like(image)
-        image.grad[..., ::2] = -1
-        way.step()
-        assert bool((image == 0.5).all()) is smooth
-    image.grad = torch.linspace(1, 2, 64).expand_as(image).clone()
-    way.step()
-    assert (image < 0.45).all()
+def test_smooth_a_network_draws_no_grid() -> None:
+    """Its own pull, style's and content's, loses all that changes from pixel to pixel; no other."""
+    work = optimizer(content_weight=0.4, tv_weight=0.5)
+    start, plain = noise(5), goal_of(optimizer(), grey(0.3))
+    pixels = partial(work.pixel_loss, goal=plain)
+
+    def gradient(loss: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        image = start.clone().requires_grad_()
+        loss(image).backward()
+        assert image.grad is not None
+        return image.grad
+
+    every, smoothed = (
+        gradient(partial(work.loss, goal=goal)) for goal in (plain, replace(plain, smooth=True))
+    )
+    own = gradient(pixels)
+    assert torch.allclose(smoothed - own, binomial(every - own), atol=1e-7)
+    assert (smoothed - own).abs().max() < 0.9 * (every - own).abs().max()
+    assert work.loss(start, replace(plain, smooth=True)) == work.loss(start, plain)
 
 
 def down(method: PixelLBFGS, loss: Callable[[torch.Tensor], torch.Tensor], steps: int) -> float:

@@ -66,7 +66,8 @@ def test_loss_and_gradient_are_the_whole_pictures(
     def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:
         trust = torch.ones_like(other[:, :1])
         flow = torch.full_like(other[:, :2], 0.5)
-        goal = Goal(work.grams(painting), None, other, trust, flow, hold or 0.0, size=size)
+        near = {"size": size, "smooth": size is not None}
+        goal = Goal(work.grams(painting), None, other, trust, flow, hold or 0.0, **near)
         if hold is not None:
             goal = replace(goal, content=work.content(goal.seen(other)))
         start = image.clone().requires_grad_()

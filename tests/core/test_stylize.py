@@ -300,6 +300,7 @@ def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
     far, near = LOOKS
     later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
     assert looks(panning(4)) == pytest.approx([far, near, far, later], abs=0.01)
+    assert not any(level.goal.smooth for level in seen)
     wide = np.random.default_rng(2).random((32, round(1.5 * SOLVE_SIDES[0]), 3), np.float32)
     changed = wide * np.float32(0.999)  # a repeat would be skipped
     assert looks([wide, changed]) == pytest.approx([far, 1, later, 1], abs=0.01)
@@ -328,7 +329,10 @@ def levels_of(work: OptimizingStyler) -> list[Seen]:
 
 @pytest.mark.parametrize("steps", [2, 8])
 def test_what_is_lifted_is_polished(steps):
-    """Smoothed as many times as it is larger, towards brush work alone, in short moves."""
+    """Smoothed as many times as it is larger, towards brush work alone, in short moves.
+
+    What is lifted draws no grid, at neither level.
+    """
     full, look = round(1.5 * SOLVE_SIDES[0]), StyleSettings(steps=steps, first_steps=1)
     canvas = texture(240, full, grain=0.5)
     work = OptimizingStyler(toy_net(), [canvas], cpu(), look, load_flow("dis"))
@@ -343,6 +347,7 @@ def test_what_is_lifted_is_polished(steps):
     (solved, lifted) = seen[-2:]
     shares = lifted.goal.calm / solved.goal.calm, lifted.goal.shimmer / solved.goal.shimmer
     assert shares == pytest.approx((1.5, 1.5))
+    assert [level.goal.smooth for level in seen] == [*[False] * (len(seen) - 3), True, True, True]
     firsts = [level.way.first for level in (solved, lifted) if isinstance(level.way, PixelLBFGS)]
     assert firsts == [1, POLISH_MOVE if steps == 2 else 1]
 
