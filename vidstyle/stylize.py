@@ -542,7 +542,7 @@ class OptimizingStyler:
                 size=seen,
                 hold=plan.hold,
                 smooth=lift > 1,
-                calm=plan.calm * times,
+                calm=plan.calm * times * lift,
                 shimmer=SHIMMER * self._fineness(content) * times,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),

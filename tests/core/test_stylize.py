@@ -25,6 +25,7 @@ from vidstyle.measure import StyleJudge, WarpError, along
 from vidstyle.optimize import Goal, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
 from vidstyle.stylize import (
+    CALM,
     CANVAS,
     COARSEST_SIDE,
     FINENESS,
@@ -300,7 +301,7 @@ def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
     far, near = LOOKS
     later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
     assert looks(panning(4)) == pytest.approx([far, near, far, later], abs=0.01)
-    assert not any(level.goal.smooth for level in seen)
+    assert seen[0].goal.calm == CALM and not any(level.goal.smooth for level in seen)
     wide = np.random.default_rng(2).random((32, round(1.5 * SOLVE_SIDES[0]), 3), np.float32)
     changed = wide * np.float32(0.999)  # a repeat would be skipped
     assert looks([wide, changed]) == pytest.approx([far, 1, later, 1], abs=0.01)
@@ -331,7 +332,7 @@ def levels_of(work: OptimizingStyler) -> list[Seen]:
 def test_what_is_lifted_is_polished(steps):
     """Smoothed as many times as it is larger, towards brush work alone, in short moves.
 
-    What is lifted draws no grid, at neither level.
+    What is lifted is calmer by as much again, and draws no grid: neither level of it.
     """
     full, look = round(1.5 * SOLVE_SIDES[0]), StyleSettings(steps=steps, first_steps=1)
     canvas = texture(240, full, grain=0.5)
@@ -347,6 +348,7 @@ def test_what_is_lifted_is_polished(steps):
     (solved, lifted) = seen[-2:]
     shares = lifted.goal.calm / solved.goal.calm, lifted.goal.shimmer / solved.goal.shimmer
     assert shares == pytest.approx((1.5, 1.5))
+    assert solved.goal.calm == pytest.approx(1.5 * CALM)
     assert [level.goal.smooth for level in seen] == [*[False] * (len(seen) - 3), True, True, True]
     firsts = [level.way.first for level in (solved, lifted) if isinstance(level.way, PixelLBFGS)]
     assert firsts == [1, POLISH_MOVE if steps == 2 else 1]
