@@ -73,9 +73,9 @@ class Goal:
     `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to, with `hold` times
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
     [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
-    total variation, `shimmer`: times the temporal weight, of the resampling loss. Style and content
-    are compared with the picture resized to `size` (h, w), where that is not its own; with `smooth`
-    what they pull at finer than three pixels is not followed.
+    total variation, `steady`: of the temporal loss, `shimmer`: times that, of the resampling loss.
+    Style and content are compared with the picture resized to `size` (h, w), where that is not its
+    own; with `smooth` what they pull at finer than three pixels is not followed.
     """
 
     grams: Mapping[str, Tensor]
@@ -85,6 +85,7 @@ class Goal:
     flow: Tensor | None = None
     hold: float = 1.0
     calm: float = 1.0
+    steady: float = 1.0
     shimmer: float = 0.0
     size: tuple[int, int] | None = None
     smooth: bool = False
@@ -107,7 +108,7 @@ class Goal:
     @property
     def settings(self) -> tuple[object, ...]:
         """What else it is made of."""
-        return self.hold, self.calm, self.shimmer, self.size, self.smooth
+        return self.hold, self.calm, self.steady, self.shimmer, self.size, self.smooth
 
 
 class Method(Protocol):
@@ -321,7 +322,7 @@ class Optimizer:
             held = temporal_loss(image, goal.carried, goal.trust)
             if goal.flow is not None:
                 held = held + goal.shimmer * resampling_loss(image, goal.flow, goal.trust)
-            loss = loss + want.temporal_weight * held
+            loss = loss + want.temporal_weight * goal.steady * held
         return loss
 
     def descend(

@@ -58,6 +58,7 @@ EFFORT = 2.5  # times the steps that are added where all of a frame is new
 LOOKS = (0.7, 1.41)  # times its size at which a later frame is looked at, in the first pass
 CALM = 25.0  # times the total variation's weight, in that: being enlarged brings grain
 SHIMMER = 0.8  # times the temporal weight, of the resampling loss
+FIRMEST = 3.0  # times all three, at most, as many times as a clip is lifted
 PASS_STEPS = 2  # of a later pass over a shot
 PASS_HOLD = 0.25  # times the content's weight, in that
 PASS_CALM = 12.0  # times the total variation's weight, in that
@@ -531,6 +532,7 @@ class OptimizingStyler:
         kept = self._kept()
         solved = max(plan.levels[0].size)
         lift = max(full) / solved
+        firm = min(lift, FIRMEST)  # what is lifted stays painted, though held so much more
         for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
             times = max(size) / solved  # so broad are strokes, and so far apart edges
             pace = 1 + HASTE * (1 - _resize_map(maturity, size)) - _resize_map(rest, size)
@@ -542,8 +544,9 @@ class OptimizingStyler:
                 size=seen,
                 hold=plan.hold,
                 smooth=lift > 1,
-                calm=plan.calm * times * lift,
-                shimmer=SHIMMER * self._fineness(content) * times,
+                calm=plan.calm * times * firm,
+                steady=firm,
+                shimmer=SHIMMER * self._fineness(content) * times * firm,
                 carried=resize(plan.carried, size),
                 trust=_resize_map(link.trust * maturity, size),
                 flow=link.flow if size == full else None,

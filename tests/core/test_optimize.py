@@ -122,12 +122,13 @@ def test_a_first_move_is_as_long_as_is_said_and_no_second_one_is_needed_where_it
     assert left(0.0004) < 0.1 * left(0.003)
 
 
-def test_a_goals_hold_and_calm_are_times_the_settings_weights():
+def test_a_goals_hold_calm_and_steady_are_times_the_settings_weights():
     start = noise(5)
-    goal = replace(goal_of(optimizer(), grey(0.3)), hold=0.25, calm=3.0)
-    twice = optimizer(content_weight=0.1, tv_weight=1.5)
-    loss = optimizer(content_weight=0.4, tv_weight=0.5).loss(start, goal)
-    assert torch.equal(loss, twice.loss(start, replace(goal, hold=1.0, calm=1.0)))
+    kept = {"carried": noise(6), "trust": torch.ones_like(start[:, :1])}
+    goal = replace(goal_of(optimizer(), grey(0.3)), hold=0.25, calm=3.0, steady=2.0, **kept)
+    twice = optimizer(content_weight=0.1, tv_weight=1.5, temporal_weight=8.0)
+    loss = optimizer(content_weight=0.4, tv_weight=0.5, temporal_weight=4.0).loss(start, goal)
+    assert torch.equal(loss, twice.loss(start, replace(goal, hold=1.0, calm=1.0, steady=1.0)))
 
 
 def test_adam_is_torchs_adam():

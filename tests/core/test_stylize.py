@@ -29,12 +29,14 @@ from vidstyle.stylize import (
     CANVAS,
     COARSEST_SIDE,
     FINENESS,
+    FIRMEST,
     LIFT,
     LOOKS,
     NEAR,
     PASS_LOOK,
     PASS_NEAR,
     POLISH_MOVE,
+    SHIMMER,
     SOLVE_SIDES,
     OptimizingStyler,
     resting,
@@ -301,7 +303,8 @@ def test_later_frames_are_looked_at_from_afar_and_from_near_in_turn():
     far, near = LOOKS
     later = PASS_LOOK + round(PASS_NEAR * (1 - work.targets.fineness(96)), 1)
     assert looks(panning(4)) == pytest.approx([far, near, far, later], abs=0.01)
-    assert seen[0].goal.calm == CALM and not any(level.goal.smooth for level in seen)
+    assert (seen[0].goal.calm, seen[0].goal.steady) == (CALM, 1)
+    assert not any(level.goal.smooth for level in seen)
     wide = np.random.default_rng(2).random((32, round(1.5 * SOLVE_SIDES[0]), 3), np.float32)
     changed = wide * np.float32(0.999)  # a repeat would be skipped
     assert looks([wide, changed]) == pytest.approx([far, 1, later, 1], abs=0.01)
@@ -348,10 +351,22 @@ def test_what_is_lifted_is_polished(steps):
     (solved, lifted) = seen[-2:]
     shares = lifted.goal.calm / solved.goal.calm, lifted.goal.shimmer / solved.goal.shimmer
     assert shares == pytest.approx((1.5, 1.5))
-    assert solved.goal.calm == pytest.approx(1.5 * CALM)
+    assert (solved.goal.calm, solved.goal.steady) == pytest.approx((1.5 * CALM, 1.5))
+    assert solved.goal.shimmer == pytest.approx(1.5 * SHIMMER * work.targets.fineness(400))
     assert [level.goal.smooth for level in seen] == [*[False] * (len(seen) - 3), True, True, True]
     firsts = [level.way.first for level in (solved, lifted) if isinstance(level.way, PixelLBFGS)]
     assert firsts == [1, POLISH_MOVE if steps == 2 else 1]
+
+
+def test_what_is_lifted_far_is_held_no_firmer_than_measured():
+    look = replace(QUICK, brush=4.0)
+    work = OptimizingStyler(toy_net(), [texture(96, 128)], cpu(), look, load_flow("dis"))
+    wide = np.random.default_rng(2).random((32, SOLVE_SIDES[0], 3), np.float32)
+    work.next_frame(wide)
+    seen = levels_of(work)
+    work.next_frame(wide * np.float32(0.999))
+    assert [level.goal.steady for level in seen] == [FIRMEST, FIRMEST]
+    assert seen[0].goal.calm == FIRMEST * CALM
 
 
 def test_a_fine_painting_is_kept_calmer_than_a_broad_one():
