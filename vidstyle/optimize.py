@@ -75,7 +75,8 @@ class Goal:
     [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
     total variation, `steady`: of the temporal loss, `shimmer`: times that, of the resampling loss.
     Style and content are compared with the picture resized to `size` (h, w), where that is not its
-    own; with `smooth` what they pull at finer than three pixels is not followed.
+    own; with `smooth` what they pull at is followed the less the finer it is, at two pixels not at
+    all.
     """
 
     grams: Mapping[str, Tensor]

@@ -57,7 +57,7 @@ def later_step(width: int, height: int) -> ByOperation:
     optimizer = Optimizer(net, Compute(torch.device("cpu"), "bf16"), StyleSettings())
     image = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
     still = torch.zeros(1, 2, height, width)
-    step = own_step(image, optimizer, flow=still, calm=2.0, shimmer=0.8)
+    step = own_step(image, optimizer, flow=still, calm=2.0, shimmer=0.8, smooth=True)
     with ByOperation() as traffic:
         step()
     return traffic

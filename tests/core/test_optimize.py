@@ -124,7 +124,9 @@ def test_a_first_move_is_as_long_as_is_said_and_no_second_one_is_needed_where_it
 
 def test_a_goals_hold_calm_and_steady_are_times_the_settings_weights():
     start = noise(5)
-    kept = {"carried": noise(6), "trust": torch.ones_like(start[:, :1])}
+    sure = torch.ones_like(start[:, :1])
+    half = torch.cat([sure, sure], dim=1) / 2
+    kept = {"carried": noise(6), "trust": sure, "flow": half, "shimmer": 0.8}
     goal = replace(goal_of(optimizer(), grey(0.3)), hold=0.25, calm=3.0, steady=2.0, **kept)
     twice = optimizer(content_weight=0.1, tv_weight=1.5, temporal_weight=8.0)
     loss = optimizer(content_weight=0.4, tv_weight=0.5, temporal_weight=4.0).loss(start, goal)
@@ -146,10 +148,12 @@ def test_adam_is_torchs_adam():
     assert torch.allclose(image, twin, atol=1e-6)
 
 
-def test_smooth_a_network_draws_no_grid() -> None:
+@pytest.mark.parametrize("size", [None, (67, 90)])
+def test_smooth_a_network_draws_no_grid(size: tuple[int, int] | None) -> None:
     """Its own pull, style's and content's, loses all that changes from pixel to pixel; no other."""
     work = optimizer(content_weight=0.4, tv_weight=0.5)
-    start, plain = noise(5), goal_of(optimizer(), grey(0.3))
+    start, seen = noise(5), grey(0.3) if size is None else resize(grey(0.3), size)
+    plain = replace(goal_of(optimizer(), seen), size=size)
     pixels = partial(work.pixel_loss, goal=plain)
 
     def gradient(loss: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

@@ -49,10 +49,12 @@ def test_lite_sees_22_pixels() -> None:
 
 @pytest.mark.parametrize("height", HEIGHTS)
 @pytest.mark.parametrize("hold", [1.0, 0.25, None])
+@pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("name, size", [("toy", None), ("lite", None), ("toy", (123, 90))])
 def test_loss_and_gradient_are_the_whole_pictures(
     name: str,
     size: tuple[int, int] | None,
+    smooth: bool,
     height: int,
     hold: float | None,
     monkeypatch: pytest.MonkeyPatch,
@@ -66,7 +68,7 @@ def test_loss_and_gradient_are_the_whole_pictures(
     def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:
         trust = torch.ones_like(other[:, :1])
         flow = torch.full_like(other[:, :2], 0.5)
-        near = {"size": size, "smooth": size is not None}
+        near = {"size": size, "smooth": smooth}
         goal = Goal(work.grams(painting), None, other, trust, flow, hold or 0.0, **near)
         if hold is not None:
             goal = replace(goal, content=work.content(goal.seen(other)))

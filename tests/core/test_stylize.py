@@ -333,7 +333,7 @@ def levels_of(work: OptimizingStyler) -> list[Seen]:
 
 @pytest.mark.parametrize("steps", [2, 8])
 def test_what_is_lifted_is_polished(steps):
-    """Smoothed as many times as it is larger, towards brush work alone, in short moves.
+    """Calmed as many times as it is larger, towards brush work alone, in short moves.
 
     What is lifted is calmer by as much again, and draws no grid: neither level of it.
     """
@@ -366,7 +366,9 @@ def test_what_is_lifted_far_is_held_no_firmer_than_measured():
     seen = levels_of(work)
     work.next_frame(wide * np.float32(0.999))
     assert [level.goal.steady for level in seen] == [FIRMEST, FIRMEST]
-    assert seen[0].goal.calm == FIRMEST * CALM
+    assert [level.goal.calm for level in seen] == [FIRMEST * CALM, 4 * FIRMEST * CALM]
+    plain = SHIMMER * work.targets.fineness(100)
+    assert [level.goal.shimmer for level in seen] == [FIRMEST * plain, 4 * FIRMEST * plain]
 
 
 def test_a_fine_painting_is_kept_calmer_than_a_broad_one():
