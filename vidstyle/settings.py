@@ -112,9 +112,9 @@ class StyleSettings:
     """The picture: effort and the weights of the losses.
 
     `steps` are spent on each frame, and up to four times as many where much of it is new; a shot's
-    first frame gets `first_steps` at each of its scales. Of `tv_weight` the frames after that have
-    several times as much, in the first pass most. In clips that
-    are larger than strokes are made, these are held by several times both weights.
+    first frame gets `first_steps` at each of its scales. The frames after that have several times
+    as much of `tv_weight`, in the first pass most, and of `temporal_weight` in clips that are
+    larger than strokes are made.
     `passes` go over each shot, back and forth; a `loop` meets its own end and takes three at least.
     Without a `flow` every frame is made alone, in one pass.
     `flow_weights` are `raft`'s; without them torchvision fetches some. `strength` blends linearly:
