@@ -44,6 +44,7 @@ COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large for
 # Chosen from the tables in tests/bench/results/README.md.
 SOLVE_SIDES = 400, 640  # pixels: strokes are made at so many, then lifted, or they would shrink
 LIFT = 2.4  # times, between these: further up, what comes into view is blurred for some frames
+FIRMEST = 3.0  # so many times lifted, all that keeps a clip calm and steady weighs more, at most
 NEAR = 1.2  # times: sizes that are nearer to one another are not worth two levels
 POLISH = 4  # a larger size gets one step for so many at the solved one
 CANVAS = 2  # pixels: finer than that is no brush work above the solved size, but a canvas's grain
@@ -58,7 +59,6 @@ EFFORT = 2.5  # times the steps that are added where all of a frame is new
 LOOKS = (0.7, 1.41)  # times its size at which a later frame is looked at, in the first pass
 CALM = 25.0  # times the total variation's weight, in that: being enlarged brings grain
 SHIMMER = 0.8  # times the temporal weight, of the resampling loss
-FIRMEST = 3.0  # times these two and the temporal weight, at most: as many times as a clip is lifted
 PASS_STEPS = 2  # of a later pass over a shot
 PASS_HOLD = 0.25  # times the content's weight, in that
 PASS_CALM = 12.0  # times the total variation's weight, in that

@@ -68,10 +68,9 @@ def test_loss_and_gradient_are_the_whole_pictures(
     def found() -> tuple[torch.Tensor, torch.Tensor, Goal]:
         trust = torch.ones_like(other[:, :1])
         flow = torch.full_like(other[:, :2], 0.5)
-        near = {"size": size, "smooth": smooth}
-        goal = Goal(work.grams(painting), None, other, trust, flow, hold or 0.0, **near)
+        goal = Goal(work.grams(painting), None, other, trust, flow, size=size, smooth=smooth)
         if hold is not None:
-            goal = replace(goal, content=work.content(goal.seen(other)))
+            goal = replace(goal, content=work.content(goal.seen(other)), hold=hold)
         start = image.clone().requires_grad_()
         loss = work.backward(start, goal, work.strips(size or image.shape[2:]))
         assert start.grad is not None

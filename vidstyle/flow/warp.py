@@ -49,7 +49,7 @@ def warp_sharp(image: Tensor, flow: Tensor) -> Tensor:
     shares = (shares_x.unsqueeze(1) * shares_y.unsqueeze(2)).flatten(1, 2).unsqueeze(1)
     moved = read[:, :, 0] * shares[:, :, 0]
     for place in range(1, 4):
-        moved = moved.addcmul_(read[:, :, place], shares[:, :, place])
+        moved.addcmul_(read[:, :, place], shares[:, :, place])
     still = (flow == 0).all(1, keepdim=True)
     return torch.where(still, image, moved).clamp(0, 1)
 
