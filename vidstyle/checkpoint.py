@@ -48,7 +48,7 @@ from vidstyle.errors import EncodeError, OutputError
 from vidstyle.images import from_levels, to_levels
 from vidstyle.pipeline import behind
 
-FORMAT: Final = 8  # of pieces; other numbers are other work
+FORMAT: Final = 9  # of pieces; other numbers are other work
 PIECE_SECONDS: Final = 60.0  # of work, the most that is lost
 PIECE_BYTES: Final = 2**28  # of frames: fast renders close pieces sooner
 WAITING: Final = 8  # frames that are not written yet: a piece's checksum takes as long as some

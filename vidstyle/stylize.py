@@ -37,6 +37,7 @@ from vidstyle.losses import mean_grams, resampling_loss
 from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step, Way
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
+from vidstyle.tones import carry_tones, follow_tones, tones_of
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
@@ -210,12 +211,14 @@ class Level(NamedTuple):
 class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
-    `carried` and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0 where all is new. `calm`:
-    times the total variation's weight, `hold`: times the content's.
+    `carried` and `start` are (1, 3, H, W), `shown` are the source's tones that the former has,
+    `maturity` is (1, 1, H, W): 0 where all is new. `calm`: times the total variation's weight,
+    `hold`: times the content's.
     """
 
     link: Correspondence
     carried: Tensor
+    shown: Tensor
     maturity: Tensor
     start: Tensor
     levels: list[Level]
@@ -232,7 +235,7 @@ class _Kept:
     state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-_MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
+_MAPS = ("result", "maturity", "painted", "shown")  # of _Past: one tensor each
 _NUMBERS = {"turn": int, "held": int, "changed": float}
 
 
@@ -240,15 +243,16 @@ _NUMBERS = {"turn": int, "held": int, "changed": float}
 class _Past:
     """What a frame leaves to the next: its picture, the result, how far it is painted.
 
-    `painted` is the source as it was when each pixel was last worked on; `turn` counts frames that
-    were. `changed`: how much the picture differed from the one before, when it last did; `held`:
-    how often it has been repeated since.
+    `painted` is the source as it was when each pixel was last worked on, `shown` are the tones that
+    the result has of it; `turn` counts frames that were worked on. `changed`: how much the picture
+    differed from the one before, when it last did; `held`: how often it has been repeated since.
     """
 
     source: np.ndarray
     result: Tensor
     maturity: Tensor
     painted: Tensor
+    shown: Tensor
     turn: int = 0
     held: int = 0
     changed: float = 0.0
@@ -377,7 +381,8 @@ class OptimizingStyler:
         content = to_tensor(image, self.compute.device)
         ripe = torch.ones_like(content[:, :1])
         usual = self.past.changed if self.past else 0.0
-        begun = _Past(image, self._unmixed(image, result), ripe, content, changed=usual)
+        own = self._unmixed(image, result)
+        begun = _Past(image, own, ripe, content, tones_of(content), changed=usual)
         self.refined = begun.settled()
         self.backwards = backwards
 
@@ -429,6 +434,10 @@ class OptimizingStyler:
     def _solved(self, full: Size) -> Size:
         return solved_size(full, self.least, self.settings.brush)
 
+    def _lift(self, full: Size) -> float:
+        """How many times larger a picture is than strokes are made."""
+        return max(full) / max(self._solved(full))
+
     def _first(self, image: np.ndarray, content: Tensor) -> _Past:
         """Coarse to fine, from the frame itself, or from where a stopped run had come to."""
         full, first = _size(content), self.settings.first_steps
@@ -443,7 +452,7 @@ class OptimizingStyler:
             goal = replace(goal, smooth=lifted)
             start, adam = resize(result, size), partial(PixelAdam, rate=rate)
             result = self._descend(start, goal, adam, steps, place, kept)
-        return _Past(image, result, torch.ones_like(content[:, :1]), content)
+        return _Past(image, result, torch.ones_like(content[:, :1]), content, tones_of(content))
 
     def _kept(self) -> _Kept:
         state = self.sketch.read() if self.sketch else {}
@@ -495,12 +504,17 @@ class OptimizingStyler:
         """
         link = links.to_earlier
         maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
-        carried = warp_sharp(past.result, link.flow)
+        carried, shown = self._carried(content, past, link)
         alike = rearranged(past.result, links.alike, 1 - link.trust)
         start = fill_uncovered(content, carried, link.trust, alike)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
-        return _Plan(link, carried, maturity, start, levels, CALM)
+        return _Plan(link, carried, shown, maturity, start, levels, CALM)
+
+    def _carried(self, content: Tensor, past: _Past, link: Correspondence) -> tuple[Tensor, Tensor]:
+        """The result before along the flow, in this frame's tones; and those."""
+        carried, shown = warp_sharp(past.result, link.flow), carry_tones(past.shown, link.flow)
+        return follow_tones(content, carried, shown, link.trust, self._lift(_size(content)))
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -508,12 +522,12 @@ class OptimizingStyler:
         Held to the content less than the first pass, which has seen to that: style is what a chain
         of frames loses. Not held at all, a block's frames would end more painted the earlier.
         """
-        carried = warp_sharp(past.result, link.flow)
+        carried, shown = self._carried(content, past, link)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
         near = round(PASS_NEAR * (1 - self._fineness(content)), 1)  # hardly enlarged is but blurred
         levels = self._fine(content, PASS_STEPS, PASS_LOOK + near)
-        return _Plan(link, carried, ripe, start, levels, PASS_CALM, PASS_HOLD)
+        return _Plan(link, carried, shown, ripe, start, levels, PASS_CALM, PASS_HOLD)
 
     def _fineness(self, content: Tensor) -> float:
         return self.targets.fineness(max(self._solved(_size(content))))
@@ -531,7 +545,7 @@ class OptimizingStyler:
         rest = resting(content, past.painted, link) * maturity
         kept = self._kept()
         solved = max(plan.levels[0].size)
-        lift = max(full) / solved
+        lift = self._lift(full)
         firm = min(lift, FIRMEST)  # what is lifted stays painted, though held so much more
         for level, (size, steps, seen) in enumerate(plan.levels[kept.level :], kept.level):
             times = max(size) / solved  # so broad are strokes, and so far apart edges
@@ -558,8 +572,15 @@ class OptimizingStyler:
                 moved = F.interpolate(result - begin, full, mode="bicubic")
                 start = (start + moved).clamp(0, 1)
         painted = torch.lerp(content, past.painted, rest)
-        ripe, turn = ripened(maturity), past.turn + 1
-        return replace(past, source=image, result=result, maturity=ripe, painted=painted, turn=turn)
+        return replace(
+            past,
+            source=image,
+            result=result,
+            maturity=ripened(maturity),
+            painted=painted,
+            shown=plan.shown,
+            turn=past.turn + 1,
+        )
 
 
 def _resize_map(mask: Tensor, size: Size) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vidstyle.images import blur
+from vidstyle.tones import colour_map, recoloured
 
-RIDGE = 1e-4  # of a pixel's weight: far below what colours say, far above rounding
 THIN = 3.0  # pixels
 RIPENING = 0.5  # a frame: an uncovered area takes some five frames to settle
 NEAR = 8.0  # pixels: how far a trusted neighbour's colours reach
@@ -22,9 +22,9 @@ def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor, alike: Tenso
     the whole frame and from trusted neighbours, brush work from where the frame before looked
     alike: that of the carried picture, added here, piled up into streaks along edges.
     """
-    recoloured = _recolour(content, carried, trust)
-    nearby = blur((carried - recoloured) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
-    colours = torch.lerp(recoloured + nearby, carried, trust)
+    mapped = recoloured(content, colour_map(content, carried, trust))
+    nearby = blur((carried - mapped) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
+    colours = torch.lerp(mapped + nearby, carried, trust)
     brushed = torch.lerp(alike, carried, trust)
     painted = brushed + blur(colours - brushed, WASH)
     return torch.lerp(painted, carried, trust).clamp(0, 1)
@@ -43,23 +43,3 @@ def carry_maturity(maturity: Tensor, trust: Tensor) -> Tensor:
 def ripened(maturity: Tensor) -> Tensor:
     """The same after one more frame of work."""
     return maturity + RIPENING * (1 - maturity)
-
-
-def _recolour(content: Tensor, carried: Tensor, trust: Tensor) -> Tensor:
-    """The affine map of colours, content → carried, that fits best where trusted."""
-    ones = torch.ones_like(content[:, :1])
-    looks = _pixels(torch.cat([content, ones], dim=1))
-    # Double: in float32 sums over a frame the ridge would be rounded away.
-    colours = looks.double()
-    weighted = (colours * _pixels(trust)).T
-    # Towards the identity: without trust, or in one colour, the content itself is the answer.
-    pull = RIDGE * len(colours) * torch.eye(4, device=content.device, dtype=colours.dtype)
-    aim = weighted @ _pixels(carried).double() + pull[:, :3]
-    mapping = torch.linalg.solve_ex(weighted @ colours + pull, aim)[0]  # `solve` waits for a GPU
-    mapped = looks @ mapping.to(looks.dtype)
-    return mapped.view(1, *content.shape[2:], 3).permute(0, 3, 1, 2)
-
-
-def _pixels(image: Tensor) -> Tensor:
-    """(1, C, H, W) → (N, C)."""
-    return image.permute(0, 2, 3, 1).flatten(0, 2)

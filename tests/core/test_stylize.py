@@ -104,13 +104,33 @@ def test_a_still_shot_stays_as_it_is():
     assert distance(first, later) < 1 / 255
 
 
-def test_a_still_shot_follows_a_change_of_light():
-    image = panning(1)[0] * 0.5
-    work = styler()
+def light(image: np.ndarray) -> float:
+    return float(image.mean())
+
+
+def test_a_shot_follows_a_change_of_light_from_frame_to_frame():
+    """However strongly it is held to what it was; resting or not."""
+    held = StyleSettings(steps=2, first_steps=40, temporal_weight=1e4)
+    brighter = [1, 1.1, 1.2, 1.3, 1.4]
+    for sources in (panning(1) * 5, panning(5)):
+        work = styler(held)
+        work.start_shot()
+        lit = [
+            image * np.float32(0.5 * times) for image, times in zip(sources, brighter, strict=True)
+        ]
+        made = [work.next_frame(image) for image in lit]
+        assert light(made[-1]) - light(made[0]) > 0.5 * (light(lit[-1]) - light(lit[0]))
+
+
+def test_a_later_pass_follows_a_change_of_light():
+    """Where its own result does not, which is a twentieth of its start."""
+    image = panning(1)[0] * np.float32(0.5)
+    work = styler(StyleSettings(steps=2, first_steps=40, temporal_weight=1e4))
     work.start_shot()
-    first = work.next_frame(image)
-    later = [work.next_frame(image * light) for light in (1.1, 1.2, 1.3, 1.4)][-1]
-    assert distance(first, later) > 2 / 255
+    dark = work.next_frame(image)
+    work.start_pass(image, dark, backwards=True)
+    brighter = image * np.float32(1.4)
+    assert light(work.refine(brighter, dark)) - light(dark) > 0.5 * light(brighter - image)
 
 
 def test_what_rests():
