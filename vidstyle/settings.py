@@ -128,7 +128,7 @@ class StyleSettings:
     style_weight: float = 1.0
     content_weight: float = 0.3
     tv_weight: float = 0.3
-    temporal_weight: float = 300.0
+    temporal_weight: float = 400.0
     flow: str = "dis"
     flow_weights: Path | None = None
     strength: float = 1.0

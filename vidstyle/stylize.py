@@ -37,7 +37,7 @@ from vidstyle.losses import mean_grams, resampling_loss
 from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step, Way
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
-from vidstyle.tones import carry_tones, follow_tones, tones_of
+from vidstyle.tones import Tones, follow_tones, tones_of
 from vidstyle.uncovered import carry_maturity, fill_uncovered, ripened
 
 COARSEST_SIDE = 112  # pixels: there relu3's receptive field spans the large forms
@@ -211,14 +211,13 @@ class Level(NamedTuple):
 class _Plan:
     """What a frame that follows another starts from and is held to, and the work on it.
 
-    `carried` and `start` are (1, 3, H, W), `shown` are the source's tones that the former has,
-    `maturity` is (1, 1, H, W): 0 where all is new. `calm`: times the total variation's weight,
-    `hold`: times the content's.
+    `carried`, which has the `tones`, and `start` are (1, 3, H, W), `maturity` is (1, 1, H, W): 0
+    where all is new. `calm`: times the total variation's weight, `hold`: times the content's.
     """
 
     link: Correspondence
     carried: Tensor
-    shown: Tensor
+    tones: Tones
     maturity: Tensor
     start: Tensor
     levels: list[Level]
@@ -235,7 +234,7 @@ class _Kept:
     state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-_MAPS = ("result", "maturity", "painted", "shown")  # of _Past: one tensor each
+_MAPS = ("result", "maturity", "painted")  # of _Past: one tensor each
 _NUMBERS = {"turn": int, "held": int, "changed": float}
 
 
@@ -243,16 +242,16 @@ _NUMBERS = {"turn": int, "held": int, "changed": float}
 class _Past:
     """What a frame leaves to the next: its picture, the result, how far it is painted.
 
-    `painted` is the source as it was when each pixel was last worked on, `shown` are the tones that
-    the result has of it; `turn` counts frames that were worked on. `changed`: how much the picture
-    differed from the one before, when it last did; `held`: how often it has been repeated since.
+    `painted` is the source as it was when each pixel was last worked on; `turn` counts frames that
+    were. `changed`: how much the picture differed from the one before, when it last did; `held`:
+    how often it has been repeated since.
     """
 
     source: np.ndarray
     result: Tensor
     maturity: Tensor
     painted: Tensor
-    shown: Tensor
+    tones: Tones
     turn: int = 0
     held: int = 0
     changed: float = 0.0
@@ -262,12 +261,14 @@ class _Past:
         numbers = {
             name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in _NUMBERS
         }
-        return {"source": torch.from_numpy(self.source), **numbers, **maps}
+        tones = self.tones._asdict()
+        return {"source": torch.from_numpy(self.source), **numbers, **maps, **tones}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
         maps: dict[str, Any] = {name: tensors[name].to(device) for name in _MAPS}
         numbers = {name: kind(tensors[name]) for name, kind in _NUMBERS.items()}
+        maps["tones"] = Tones(*(tensors[name].to(device) for name in Tones._fields))
         return cls(tensors["source"].numpy(), **maps, **numbers).settled()
 
     def before(self, image: np.ndarray) -> _Past:
@@ -289,9 +290,9 @@ class _Past:
     def settled(self) -> _Past:
         """In one layout of memory: kernels that follow another one round otherwise."""
         layout = torch.channels_last
-        return replace(
-            self, **{name: getattr(self, name).clone(memory_format=layout) for name in _MAPS}
-        )
+        maps = {name: getattr(self, name).clone(memory_format=layout) for name in _MAPS}
+        tones = Tones(*(part.clone(memory_format=layout) for part in self.tones))
+        return replace(self, **maps, tones=tones)
 
 
 class OptimizingStyler:
@@ -382,7 +383,7 @@ class OptimizingStyler:
         ripe = torch.ones_like(content[:, :1])
         usual = self.past.changed if self.past else 0.0
         own = self._unmixed(image, result)
-        begun = _Past(image, own, ripe, content, tones_of(content), changed=usual)
+        begun = _Past(image, own, ripe, content, tones_of(content, own), changed=usual)
         self.refined = begun.settled()
         self.backwards = backwards
 
@@ -452,7 +453,8 @@ class OptimizingStyler:
             goal = replace(goal, smooth=lifted)
             start, adam = resize(result, size), partial(PixelAdam, rate=rate)
             result = self._descend(start, goal, adam, steps, place, kept)
-        return _Past(image, result, torch.ones_like(content[:, :1]), content, tones_of(content))
+        ripe, tones = torch.ones_like(content[:, :1]), tones_of(content, result)
+        return _Past(image, result, ripe, content, tones)
 
     def _kept(self) -> _Kept:
         state = self.sketch.read() if self.sketch else {}
@@ -504,17 +506,17 @@ class OptimizingStyler:
         """
         link = links.to_earlier
         maturity = carry_maturity(warp(past.maturity, link.flow), link.trust)
-        carried, shown = self._carried(content, past, link)
+        carried, tones = self._carried(content, past, link)
         alike = rearranged(past.result, links.alike, 1 - link.trust)
         start = fill_uncovered(content, carried, link.trust, alike)
         steps = round(self.settings.steps * (1 + EFFORT * (1 - float(maturity.mean()))))
         levels = self._fine(content, steps, LOOKS[past.turn % len(LOOKS)])
-        return _Plan(link, carried, shown, maturity, start, levels, CALM)
+        return _Plan(link, carried, tones, maturity, start, levels, CALM)
 
-    def _carried(self, content: Tensor, past: _Past, link: Correspondence) -> tuple[Tensor, Tensor]:
+    def _carried(self, content: Tensor, past: _Past, link: Correspondence) -> tuple[Tensor, Tones]:
         """The result before along the flow, in this frame's tones; and those."""
-        carried, shown = warp_sharp(past.result, link.flow), carry_tones(past.shown, link.flow)
-        return follow_tones(content, carried, shown, link.trust, self._lift(_size(content)))
+        carried, scale = warp_sharp(past.result, link.flow), self._lift(_size(content))
+        return follow_tones(content, carried, past.tones, link.flow, link.trust, scale)
 
     def _again(self, content: Tensor, past: _Past, link: Correspondence, own: Tensor) -> _Plan:
         """From between its own result and the one before along the flow.
@@ -522,12 +524,12 @@ class OptimizingStyler:
         Held to the content less than the first pass, which has seen to that: style is what a chain
         of frames loses. Not held at all, a block's frames would end more painted the earlier.
         """
-        carried, shown = self._carried(content, past, link)
+        carried, tones = self._carried(content, past, link)
         start = torch.lerp(own, carried, BLEND * link.trust)
         ripe = torch.ones_like(link.trust)
         near = round(PASS_NEAR * (1 - self._fineness(content)), 1)  # hardly enlarged is but blurred
         levels = self._fine(content, PASS_STEPS, PASS_LOOK + near)
-        return _Plan(link, carried, shown, ripe, start, levels, PASS_CALM, PASS_HOLD)
+        return _Plan(link, carried, tones, ripe, start, levels, PASS_CALM, PASS_HOLD)
 
     def _fineness(self, content: Tensor) -> float:
         return self.targets.fineness(max(self._solved(_size(content))))
@@ -578,7 +580,7 @@ class OptimizingStyler:
             result=result,
             maturity=ripened(maturity),
             painted=painted,
-            shown=plan.shown,
+            tones=plan.tones,
             turn=past.turn + 1,
         )
 

@@ -1,4 +1,4 @@
-"""Colours that a painting's answer to its source's, and their change where the source's change.
+"""A painting's colours for those of its source, and how they change where the source's do.
 
 Carried along the flow, a painting would keep the tones it was given: what comes out of the shade
 would stay dark, and where the flow has missed a motion, what was there before would shine through.
@@ -9,78 +9,99 @@ finer than forms.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidstyle.flow.warp import warp_sharp
+from vidstyle.flow.warp import warp, warp_sharp
 from vidstyle.images import blur
 
-RIDGE = 1e-3  # of a pixel's weight: far below what colours say, far above rounding
+RIDGE = 1e-3  # variance: colours that vary by less than 8 levels are taken for the source's own
 # Chosen from the table "What the light does" in tests/bench/results/README.md.
-FORM = 2.0  # pixels, where strokes are made at the picture's size: finer changes are not followed
-LEAST = 8 / 255  # of a change that is: what is smaller is let be until it has grown
+FORM = 3.0  # pixels, where strokes are made at the picture's size: finer changes are not followed
+LEAST = 6 / 255  # of a change that is: what is smaller is let be until it has grown
+LEARNT = 0.05  # of the colours' slopes, a frame: a flash that has gone by is undone by its own
 
 
-def colour_map(content: Tensor, painted: Tensor, trust: Tensor) -> Tensor:
-    """(4, 3): the affine map of colours, content → painted, that fits best where trusted.
+class ColourMap(NamedTuple):
+    """Affine: a 1×1 convolution's weights, `slopes` (3, 3, 1, 1) and `constant` (3,)."""
 
-    Pictures are (1, 3, H, W) in [0, 1], `trust` is (1, 1, H, W); the last row is the constant.
+    slopes: Tensor
+    constant: Tensor
+
+    def of(self, content: Tensor) -> Tensor:
+        """Of a picture (1, 3, H, W)."""
+        return F.conv2d(content, self.slopes, self.constant)
+
+
+class Tones(NamedTuple):
+    """Which of the source's a result has, at half size, carried along with it.
+
+    `shown` (1, 3, h, w) is the source whose tones they are, `over` what they would be beyond [0, 1]
+    if they could, `slopes` how strongly they answer the source's.
     """
-    looks = _pixels(_with_ones(content))
+
+    shown: Tensor
+    over: Tensor
+    slopes: Tensor
+
+
+def colour_map(content: Tensor, painted: Tensor, trust: Tensor) -> ColourMap:
+    """The colours' map, content → painted, that fits best where trusted.
+
+    Pictures are (1, 3, H, W) in [0, 1], `trust` is (1, 1, H, W). Towards the identity: without
+    trust, or in one colour, the content itself is the answer.
+    """
     # Double: in float32 sums over a frame the ridge would be rounded away.
-    colours = looks.double()
-    weighted = (colours * _pixels(trust)).T
-    # Towards the identity: without trust, or in one colour, the content itself is the answer.
-    pull = RIDGE * len(colours) * torch.eye(4, device=content.device, dtype=colours.dtype)
-    aim = weighted @ _pixels(painted).double() + pull[:, :3]
-    mapping = torch.linalg.solve_ex(weighted @ colours + pull, aim)[0]  # `solve` waits for a GPU
-    return mapping.to(looks.dtype)
+    weights, looks, made = (_pixels(each).double() for each in (trust, content, painted))
+    total = weights.sum().clamp_min(1e-6)
+    middle, aim = ((weights * each).sum(0) / total for each in (looks, made))
+    apart = weights * (looks - middle)
+    pull = RIDGE * len(looks) * torch.eye(3, device=content.device, dtype=looks.dtype)
+    squares, products = apart.T @ (looks - middle) + pull, apart.T @ (made - aim) + pull
+    slopes = torch.linalg.solve_ex(squares, products)[0].T  # `solve` waits for a GPU
+    constant = aim - slopes @ middle
+    return ColourMap(slopes[:, :, None, None].to(content), constant.to(content))
 
 
-def recoloured(content: Tensor, mapping: Tensor) -> Tensor:
-    """`content` (1, 3, H, W) by a `colour_map`."""
-    return _mapped(_with_ones(content), mapping)
-
-
-def tones_of(content: Tensor) -> Tensor:
-    """A picture's (B, C, H, W), at half size: forms are broader than a pixel."""
-    return F.avg_pool2d(content, 2, ceil_mode=True)
-
-
-def carry_tones(tones: Tensor, flow: Tensor) -> Tensor:
-    """The frame before's along the flow (1, 2, H, W), as sharp as the picture is carried."""
-    return warp_sharp(tones, F.avg_pool2d(flow, 2, ceil_mode=True) / 2)
+def tones_of(content: Tensor, painted: Tensor) -> Tones:
+    """Those of what was `painted` of the `content`, both (1, 3, H, W) in [0, 1]."""
+    shown, own = _halved(content), _halved(painted)
+    slopes = colour_map(shown, own, torch.ones_like(own[:, :1])).slopes
+    return Tones(shown, torch.zeros_like(shown), slopes)
 
 
 def follow_tones(
-    content: Tensor, carried: Tensor, shown: Tensor, trust: Tensor, scale: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """`carried` moved on to the content's tones; and `shown`, those that it has now.
+    content: Tensor, carried: Tensor, before: Tones, flow: Tensor, trust: Tensor, scale: float = 1.0
+) -> tuple[Tensor, Tones]:
+    """`carried` with what the tones have changed by since `before`; and those that it has now.
 
-    `content` and `carried` are (1, 3, H, W) in [0, 1], `trust` is (1, 1, H, W), `shown` the tones
-    of the source that the carried picture was made of. What is left undone, since it is too small
-    or the result would leave [0, 1], is still missing in `shown`, and is made good when it has
-    grown, or comes back. `scale`: times the size of a FORM.
+    `content` and `carried` are (1, 3, H, W) in [0, 1]; `flow` (1, 2, H, W), by which the latter was
+    carried, `trust` is (1, 1, H, W). What is left undone, being too small or beyond [0, 1], is not
+    forgotten: it is done when it has grown, or is taken off what comes back. `scale`: times the
+    size of a FORM.
     """
-    now, own, sure = (tones_of(picture) for picture in (content, carried, trust))
+    now, own, sure, way = (_halved(each) for each in (content, carried, trust, flow / 2))
+    shown, over = warp_sharp(before.shown, way), warp(before.over, way)
     due = F.softshrink(blur(now - shown, FORM / 2 * scale), LEAST)
-    change = _mapped(due, colour_map(shown, own, sure)[:3])
-    # Along the change, as the painting's colours and the source's are not the same three.
-    done = (((own + change).clamp(0, 1) - own) * change).sum(1, keepdim=True)
-    done = done / change.square().sum(1, keepdim=True).clamp_min(1e-12)
-    height, width = content.shape[2:]
-    full = F.interpolate(change, scale_factor=2, mode="bilinear")[..., :height, :width]
-    return (carried + full).clamp(0, 1), torch.lerp(now, shown + done * due, sure)
+    slopes = before.slopes.lerp(colour_map(shown, own + over, sure).slopes, LEARNT)
+    change = F.interpolate(F.conv2d(due, _bounded(slopes)) + over, scale_factor=2, mode="bilinear")
+    wanted = carried + change[..., : content.shape[2], : content.shape[3]]
+    moved = wanted.clamp(0, 1)
+    left = _halved(wanted - moved) * sure
+    return moved, Tones(torch.lerp(now, shown + due, sure), left, slopes)
 
 
-def _mapped(looks: Tensor, mapping: Tensor) -> Tensor:
-    """(1, C, H, W) by (C, 3)."""
-    return (_pixels(looks) @ mapping).view(1, *looks.shape[2:], 3).permute(0, 3, 1, 2)
+def _bounded(slopes: Tensor) -> Tensor:
+    """No grey's change is to be larger than the source's, as in a fog painted with contrast."""
+    return slopes / slopes.sum(1).abs().amax().clamp_min(1)
 
 
-def _with_ones(content: Tensor) -> Tensor:
-    return torch.cat([content, torch.ones_like(content[:, :1])], dim=1)
+def _halved(picture: Tensor) -> Tensor:
+    """(B, C, H, W), means of 2×2: forms are broader than a pixel."""
+    return F.avg_pool2d(picture, 2, ceil_mode=True)
 
 
 def _pixels(image: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vidstyle.images import blur
-from vidstyle.tones import colour_map, recoloured
+from vidstyle.tones import colour_map
 
 THIN = 3.0  # pixels
 RIPENING = 0.5  # a frame: an uncovered area takes some five frames to settle
@@ -22,7 +22,7 @@ def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor, alike: Tenso
     the whole frame and from trusted neighbours, brush work from where the frame before looked
     alike: that of the carried picture, added here, piled up into streaks along edges.
     """
-    mapped = recoloured(content, colour_map(content, carried, trust))
+    mapped = colour_map(content, carried, trust).of(content)
     nearby = blur((carried - mapped) * trust, NEAR) / (blur(trust, NEAR) + 0.05)
     colours = torch.lerp(mapped + nearby, carried, trust)
     brushed = torch.lerp(alike, carried, trust)

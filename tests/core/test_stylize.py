@@ -130,7 +130,37 @@ def test_a_later_pass_follows_a_change_of_light():
     dark = work.next_frame(image)
     work.start_pass(image, dark, backwards=True)
     brighter = image * np.float32(1.4)
-    assert light(work.refine(brighter, dark)) - light(dark) > 0.5 * light(brighter - image)
+    grown = (light(work.refine(brighter, dark)) - light(dark)) / light(brighter - image)
+    assert 0.5 < grown < 1.2
+
+
+def test_a_flash_is_painted_and_leaves_nothing_behind():
+    dull = [0.5 * image for image in panning(8)]
+    flash = [*dull[:4], dull[4] * 1.9, *dull[5:]]
+    one, other = (stylized(sources) for sources in (dull, flash))
+    brighter = [light(b) - light(a) for a, b in zip(one, other, strict=True)]
+    assert brighter[4] > 0.3 * (light(flash[4]) - light(dull[4]))
+    assert max(np.abs(brighter[5:])) < 6 / 255
+
+
+def test_forms_are_as_broad_as_a_clip_is_lifted(monkeypatch):
+    scales = []
+
+    def follow(content, carried, before, flow, trust, scale):
+        scales.append(scale)
+        return carried, before
+
+    monkeypatch.setattr(stylize, "follow_tones", follow)
+    for side in (96, round(1.5 * SOLVE_SIDES[0])):
+        wide = np.random.default_rng(2).random((32, side, 3), np.float32)
+        stylized([wide, wide * np.float32(0.9)])
+    assert scales == pytest.approx([1, 1.5])
+
+
+def stylized(sources: list[np.ndarray]) -> list[np.ndarray]:
+    work = styler()
+    work.start_shot()
+    return [work.next_frame(np.float32(image)) for image in sources]
 
 
 def test_what_rests():
@@ -296,13 +326,13 @@ def test_a_lifted_picture_gets_no_canvas_s_grain():
     assert torch.equal(smaller["relu1_1"], targets.at(CANVAS * 128, 40)["relu1_1"])
 
 
-@pytest.mark.parametrize("size", [(16, 16), (21, 301), (64, 33), (400, 700)])
+@pytest.mark.parametrize("size", [(4, 4), (4, 40), (16, 16), (21, 301), (64, 33), (400, 700)])
 def test_every_size_runs_through_first_and_later_frames(size):
     work = styler(StyleSettings(steps=1, first_steps=1))
     work.start_shot()
     image = np.random.default_rng(1).random((*size, 3), np.float32)
-    for _ in range(2):
-        result = work.next_frame(image)
+    for times in (1, 0.9):  # a repeat would be skipped
+        result = work.next_frame(image * np.float32(times))
         assert result.shape == image.shape and np.isfinite(result).all()
 
 

@@ -39,7 +39,8 @@ def warp_sharp(image: Tensor, flow: Tensor) -> Tensor:
     Chosen from the table "Steady or painted" in tests/bench/results/README.md.
     """
     height, width = image.shape[2:]
-    coefficients = F.pad(_spline_coefficients(image), (EDGE,) * 4, mode="reflect")
+    mode = "reflect" if min(height, width) > EDGE else "replicate"
+    coefficients = F.pad(_spline_coefficients(image), (EDGE,) * 4, mode=mode)
     x, y = _places(flow)
     shares_x, columns = _neighbours(x.clamp(0, width - 1), width)
     shares_y, rows = _neighbours(y.clamp(0, height - 1), height)
