@@ -103,3 +103,21 @@ def test_the_picture_stays_where_nothing_is_wanted():
     made = paint_alike(content, source, result, wanted)
     assert torch.allclose(made[..., :80], result[..., :80], atol=1e-5)
     assert (made - result)[..., 100:].abs().mean() > 0.05
+
+
+@pytest.mark.parametrize("light", [0.3, -0.3])
+def test_in_a_flash_no_place_is_the_lightest_everywhere(light):
+    """Nothing moves, but all has changed by as much; what the flash adds is not sought."""
+    source = 0.35 + 0.3 * to_tensor(texture(96, 128))
+    made = paint_alike(source + light, source, 1 - source)
+    assert (made - (1 - source)).abs().mean() < 0.02
+
+
+def test_what_is_new_in_half_of_a_picture_is_no_flash():
+    """More than half has grown lighter: it looks like what was as light, not like what was there."""
+    source = torch.full((1, 3, 96, 128), 0.4)
+    source[..., 88:] = 0.8
+    content = source.clone()
+    content[..., 20:] = 0.8
+    made = paint_alike(content, source, source)
+    assert made[..., 72:].min() > 0.75

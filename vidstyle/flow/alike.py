@@ -15,6 +15,7 @@ CELLS = 40  # about so many along the long side; a window is two cells a side
 AFAR = 2.0  # mean squared difference of colours that a long side's distance, squared, adds up to
 SAMPLES = 4  # a cell
 OFFER = 2  # samples from one place that is looked at to the next
+FLASH = 8 / 255  # by more than that all has grown lighter, or darker: looks are compared without
 AT_ONCE = 64  # windows compared at a time: some 1 MB, which stays in a core's cache
 
 
@@ -57,8 +58,9 @@ def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Ten
     offsets = torch.zeros(2, rows, columns, dtype=torch.long, device=content.device)
     if not corners.any():
         return offsets
-    sought = _windows(_samples(content, size), SAMPLES)[:rows, :columns]
-    offered = _windows(_samples(source, size), OFFER)
+    now, before = _samples(content, size), _samples(source, size)
+    sought = _windows(now - _light(now, before), SAMPLES)[:rows, :columns]
+    offered = _windows(before, OFFER)
     colours = sought.shape[-1]
     toll = (AFAR * colours) ** 0.5 / max(content.shape[2:])  # of a pixel; squared with the rest
     patches = _placed(sought, size, toll)[:, corners.flatten()]
@@ -70,6 +72,17 @@ def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Ten
     found = (candidates[:2, torch.cat(best)] - patches[:2]) / toll
     offsets[:, corners] = found.round().long()
     return offsets
+
+
+def _light(now: Tensor, before: Tensor) -> Tensor:
+    """(1, 3, 1, 1): what a picture has changed by where nearly all of it has, beyond what is usual.
+
+    In a flash all that is light would look most like one place, and be painted with its tile.
+    """
+    change = (now - before).flatten(2).sort(dim=2).values
+    few = change.shape[2] // 10
+    least, middle, most = (change[..., place] for place in (few, change.shape[2] // 2, -1 - few))
+    return F.softshrink(middle * (least * most > 0), FLASH)[..., None, None]
 
 
 def _samples(image: Tensor, size: int) -> Tensor:
