@@ -15,7 +15,7 @@ CELLS = 40  # about so many along the long side; a window is two cells a side
 AFAR = 2.0  # mean squared difference of colours that a long side's distance, squared, adds up to
 SAMPLES = 4  # a cell
 OFFER = 2  # samples from one place that is looked at to the next
-FLASH = 8 / 255  # by more than that all has grown lighter, or darker: looks are compared without
+FLASH = 8 / 255  # what all has changed by beyond that, looks are compared without
 AT_ONCE = 64  # windows compared at a time: some 1 MB, which stays in a core's cache
 
 
@@ -75,12 +75,13 @@ def _offsets(content: Tensor, source: Tensor, corners: Tensor, size: int) -> Ten
 
 
 def _light(now: Tensor, before: Tensor) -> Tensor:
-    """(1, 3, 1, 1): what a picture has changed by where nearly all of it has, beyond what is usual.
+    """(1, 3, 1, 1): what a picture has changed by, beyond what is usual, if the same way all over.
 
-    In a flash all that is light would look most like one place, and be painted with its tile.
+    That is to say between its quarters. In a flash all that is light would look most like one
+    place, and be painted with its tile.
     """
     change = (now - before).flatten(2).sort(dim=2).values
-    few = change.shape[2] // 10
+    few = change.shape[2] // 4
     least, middle, most = (change[..., place] for place in (few, change.shape[2] // 2, -1 - few))
     return F.softshrink(middle * (least * most > 0), FLASH)[..., None, None]
 
