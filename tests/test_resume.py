@@ -192,7 +192,7 @@ def test_the_disk_has_room_for_what_passes_leave_on_it(
     """Of each of the 11 frames that the headers promise: itself and its latest result, and what
     each of two passes, a quarter of the second overlapping, has made of it, with a state and a
     frame that is being made."""
-    picture, state, sketch, works = 64 * 48 * 6, 64 * 48 * 80, 64 * 48 * 120, 25
+    picture, state, sketch, works = 64 * 48 * 6, 64 * 48 * 110, 64 * 48 * 120, 25
     needed = (works + 11 * 2) * picture + state + sketch if resume else 11 * 2 * picture
     more = {"look": replace(LOOK, passes=2), "work": v.WorkSettings(resume=resume)}
 
