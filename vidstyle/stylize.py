@@ -268,8 +268,8 @@ class _Past:
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Past:
         maps: dict[str, Any] = {name: tensors[name].to(device) for name in _MAPS}
         numbers = {name: kind(tensors[name]) for name, kind in _NUMBERS.items()}
-        maps["tones"] = Tones(*(tensors[name].to(device) for name in Tones._fields))
-        return cls(tensors["source"].numpy(), **maps, **numbers).settled()
+        tones = Tones(*(tensors[name].to(device) for name in Tones._fields))
+        return cls(tensors["source"].numpy(), **maps, tones=tones, **numbers).settled()
 
     def before(self, image: np.ndarray) -> _Past:
         """The same, knowing whether the next frame repeats this one."""

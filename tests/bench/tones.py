@@ -55,9 +55,8 @@ def main() -> None:
         print(
             f"{path}: {np.mean(shares):.3f}, at the last {shares[-1]:.3f}, most {max(shares):.3f}"
         )
-        strip += (
-            [made[arguments.frame]] if strip else [plain[arguments.frame], made[arguments.frame]]
-        )
+        strip = strip or [plain[arguments.frame]]
+        strip.append(made[arguments.frame])
     if arguments.out:
         save_picture(arguments.out, filmstrip(strip), overwrite=True)
 

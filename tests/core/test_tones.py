@@ -25,9 +25,9 @@ SLOPES = torch.tensor([[0.5, 0.1, 0.0], [0.1, 0.4, 0.2], [0.0, 0.1, 0.6]])
 COLOURS = ColourMap(SLOPES, torch.tensor([0.1, 0.2, 0.05]))
 
 
-def picture(seed: int = 0, low: float = 0.2, high: float = 0.6, size: tuple = SIZE) -> Tensor:
+def picture(seed: int = 0, low: float = 0.2, high: float = 0.6) -> Tensor:
     """Forms of some four pixels."""
-    noise = torch.from_numpy(np.random.default_rng(seed).random((1, 3, *size))).float()
+    noise = torch.from_numpy(np.random.default_rng(seed).random((1, 3, *SIZE))).float()
     forms = blur(noise, 2.0)
     return low + (high - low) * (forms - forms.min()) / (forms.max() - forms.min())
 
@@ -164,7 +164,7 @@ def test_a_light_that_stays_moves_nothing_more():
 
 
 def test_a_flash_moves_along():
-    """By two pixels a frame, there and back, with what has left the range."""
+    """By four pixels, there and back, with what has left the range."""
     source, ground = picture(low=0.2, high=0.4), 0.7 * torch.ones(1, 3, *SIZE)
     flow = torch.zeros(1, 2, *SIZE)
     flow[:, 0] = -4.0
