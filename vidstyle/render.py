@@ -665,6 +665,8 @@ def _asked(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[_Aske
         elif not repeats(before, image, usual):
             pair = (before, image) if frame.index >= finished_to else None
             before, usual = image, change(before, image)
+        elif ready.styler.motion is not None:
+            ready.styler.motion.repeat(before, image)
         yield _Asked(shot, frame, before if ready.look.rounds > 1 else image, pair)
 
 

@@ -194,7 +194,8 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
 
     There is nothing to do there, and the slow rest of a descent would be seen as drift.
     """
-    still = (link.flow == 0).all(1, keepdim=True) * link.trust
+    x, y = link.flow.split(1, dim=1)
+    still = (x == 0) * (y == 0) * link.trust
     left = blur(content - painted, GRAIN).abs().amax(1, keepdim=True)
     return still * (2 - left / QUIET).clamp(0, 1)
 

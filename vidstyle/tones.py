@@ -9,7 +9,6 @@ finer than forms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidstyle.flow.warp import warp, warp_spline
-from vidstyle.images import blur
+from vidstyle.images import blur, doubled, halved
 
 RIDGE = 1e-3  # variance: colours that vary by less than 8 levels are taken for the source's own
 # Chosen from the table "What the light does" in tests/bench/results/README.md.
@@ -63,7 +62,7 @@ def colour_map(content: Tensor, painted: Tensor, trust: Tensor) -> ColourMap:
 
 def tones_of(content: Tensor, painted: Tensor) -> Tones:
     """Those of what was `painted` of the `content`, both (1, 3, H, W) in [0, 1]."""
-    shown, own = _halved(content), _halved(painted)
+    shown, own = halved(content), halved(painted)
     moments, _, _ = _moments(shown, own, torch.ones_like(own[:, :1]))
     return Tones(shown, torch.zeros_like(painted), moments.to(shown))
 
@@ -78,14 +77,14 @@ def follow_tones(
     forgotten: it is done when it has grown, or is taken off what comes back. `scale`: times the
     size of a FORM.
     """
-    over = warp(before.over, flow)
-    now, own, sure, way = (_halved(each) for each in (content, carried + over, trust, flow / 2))
+    reached = carried + warp(before.over, flow)
+    now, own, sure, way = map(halved, (content, reached, trust, flow / 2))
     shown = warp_spline(before.shown, way)
     found, _, _ = _moments(shown, own, sure)
     moments = before.moments.lerp(found.to(shown), LEARNT)
     due = F.softshrink(blur(now - shown, FORM / 2 * scale), LEAST)
     change = _mapped(due, _bounded(_slopes(moments.double())).to(due))
-    wanted = carried + over + _doubled(change, content.shape[2:])
+    wanted = reached + doubled(change, content.shape[2:])
     moved = wanted.clamp(0, 1)
     shown = torch.lerp(now, shown + due, sure)
     return moved, Tones(shown, (wanted - moved) * trust, moments)
@@ -118,17 +117,6 @@ def _bounded(slopes: Tensor) -> Tensor:
 def _mapped(looks: Tensor, slopes: Tensor) -> Tensor:
     """(1, 3, H, W) by (3, 3); not by a convolution, which a GPU would round."""
     return (_pixels(looks) @ slopes).view(1, *looks.shape[2:], 3).permute(0, 3, 1, 2)
-
-
-def _halved(picture: Tensor) -> Tensor:
-    """(B, C, H, W), means of 2×2: forms are broader than a pixel."""
-    return F.avg_pool2d(picture, 2, ceil_mode=True)
-
-
-def _doubled(picture: Tensor, size: Sequence[int]) -> Tensor:
-    """Back to (h, w)."""
-    height, width = size
-    return F.interpolate(picture, scale_factor=2, mode="bilinear")[..., :height, :width]
 
 
 def _pixels(image: Tensor) -> Tensor:

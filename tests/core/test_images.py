@@ -1,3 +1,5 @@
+from math import ceil
+
 import cv2
 import numpy as np
 import pytest
@@ -6,9 +8,13 @@ from torch.nn import functional as F
 
 from vidstyle.images import (
     CELL_SIGMA,
+    _convolved,
     binomial,
     blur,
+    doubled,
+    filtered,
     from_levels,
+    halved,
     resize,
     to_array,
     to_levels,
@@ -46,11 +52,33 @@ def test_a_blur_is_opencvs(sigma, height, width):
     """A broad one comes from means of a few pixels: of white dots within 0.03."""
     noise = np.random.default_rng(0).random((height, width, 3), np.float32)
     noise = (noise > 0.8).astype(np.float32)
-    side = 2 * round(3 * sigma) + 1
+    side = 2 * ceil(3 * sigma) + 1
     theirs = cv2.GaussianBlur(noise, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
     ours = to_array(blur(to_tensor(noise), sigma))
     assert np.abs(ours - theirs).max() < (0.03 if sigma >= 2 * CELL_SIGMA else 1e-5)
     assert abs(float(ours.mean() - theirs.mean())) < 0.005
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("shape", [(2, 3, 30, 41), (1, 1, 41, 30), (1, 2, 4, 1)])
+def test_filtered_by_torch_it_is_as_by_opencv(shape, mirrored):
+    """As on a GPU; kernels may reach further than a picture, and back into it."""
+    torch.manual_seed(0)
+    image, kernel = torch.rand(shape), np.array([0.1, 0.2, -0.1, 0.6, 1.1, 0.6, -0.1, 0.2, 0.1])
+    rows = _convolved(image, kernel, 3, mirrored)
+    by_torch = _convolved(rows, kernel, 2, mirrored)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        made = filtered(image.contiguous(memory_format=layout), kernel, mirrored)
+        assert made.shape == shape
+        assert torch.allclose(made, by_torch, atol=1e-5)
+
+
+def test_halved_and_doubled_a_picture_keeps_its_size_and_what_is_broad():
+    ramp = torch.linspace(0, 1, 31).expand(1, 2, 15, 31)
+    half = halved(ramp)
+    assert half.shape == (1, 2, 8, 16)
+    back = doubled(half, (15, 31))
+    assert torch.allclose(back[..., 1:-2], ramp[..., 1:-2], atol=1e-6)
 
 
 def test_levels_come_back_as_they_were():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,7 +102,7 @@ def ready_for(styler: Any, look: StyleSettings) -> Any:
 def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
     tmp_path: Path, passes: int
 ) -> None:
-    """Frames doubled but for a codec's noise: there and back, each motion is found once."""
+    """Frames doubled but for a codec's noise: each motion is found once, and so judged later."""
     asked = 0
     search = load_flow("dis")
 
@@ -119,14 +120,21 @@ def test_a_repeat_that_is_not_the_same_to_the_bit_asks_for_no_motion(
     frames = [(0, Frame(image, i, i, Fraction(1, 25))) for i, image in enumerate(film)]
     with_motion = _with_motion(frames, ready)
     results = list(stylize_in_passes(with_motion, styler, passes, False, tmp_path))
-    assert asked == 2 * 3
     assert all(np.array_equal(results[i], results[i + 1]) for i in (1, 3, 5))
+    judged = [styler.motion.judged_by(*pair) for pair in pairwise(film)] if styler.motion else []
+    assert asked == 2 * 3
+    moved = [float(link.flow[:, 0].median()) for link in judged]
+    assert moved == pytest.approx([-3, 0, -3, 0, -3, 0], abs=0.2)
+    assert all(bool((link.flow == 0).all() and (link.trust == 1).all()) for link in judged[1::2])
 
 
-def test_in_one_pass_a_repeat_is_judged_by_its_own_picture() -> None:
+def test_in_one_pass_a_repeat_stays_its_own_picture() -> None:
     look = StyleSettings(passes=1)
     motion = SimpleNamespace(
-        between=lambda one, other: None, use_threads=lambda *size: 1, device=torch.device("cpu")
+        between=lambda one, other: None,
+        repeat=lambda one, other: None,
+        use_threads=lambda *size: 1,
+        device=torch.device("cpu"),
     )
     ready = ready_for(SimpleNamespace(motion=motion), look)
     film = [view(0), view(3), view(3) + 0.001]

@@ -72,6 +72,7 @@ class Motion:
         self._waiting = WAITING if room else WAITING + JUDGED
         self._known: dict[Pair, Future[Links]] = {}
         self._names: dict[int, tuple[ref[np.ndarray], Name]] = {}
+        self._repeated: dict[Name, Name] = {}
         self._one = Lock()
 
     def between(self, earlier: np.ndarray, later: np.ndarray) -> Links:
@@ -126,12 +127,26 @@ class Motion:
             self.threads = max(1, min(MOST_THREADS, cores, fitting))
         return self.threads
 
+    def repeat(self, earlier: np.ndarray, later: np.ndarray) -> None:
+        """The later picture is to be judged as the earlier one, which it repeats."""
+        if len(self._repeated) >= NAMES:
+            del self._repeated[next(iter(self._repeated))]
+        self._repeated[self._name(later)] = self._shown(earlier)
+
+    def _shown(self, image: np.ndarray) -> Name:
+        name = self._name(image)
+        return self._repeated.get(name, name)
+
     def judged_by(self, earlier: np.ndarray, later: np.ndarray) -> Correspondence:
         """`to_later` of `between` alone; where it is forgotten, or was never asked for, found anew.
 
         And not remembered: nobody will ask for it again.
         """
-        known = self._known.get((self._name(earlier), self._name(later)))
+        pair = self._shown(earlier), self._shown(later)
+        if pair[0] == pair[1]:
+            flow = torch.zeros(1, 2, *earlier.shape[:2], device=self.device)
+            return Correspondence(flow, torch.ones_like(flow[:, :1]))
+        known = self._known.get(pair)
         if known is not None:
             return self._taken(known.result()).to_later
         return self._both_ways(earlier, later, *self._tensors(earlier, later))[1]

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidstyle.flow.warp import STILL, warp
+from vidstyle.images import blur
 
 # Negative before the blur, so that an occlusion bleeds outwards over its soft edge.
 OCCLUDED, UNSURE, TRUSTED = -1.0, 0.0, 1.0
@@ -22,7 +23,7 @@ def trust_mask(flow: Tensor, opposite: Tensor) -> Tensor:
     mask[_motion_boundary(flow)] = UNSURE
     mask[_disoccluded(flow, opposite)] = OCCLUDED
     mask[_outside(flow)] = UNSURE
-    return _blur(mask).clamp(0, 1)
+    return blur(mask, BLUR_SIGMA).clamp(0, 1)
 
 
 def retraced(flow: Tensor, opposite: Tensor) -> Tensor:
@@ -59,11 +60,3 @@ def _motion_boundary(flow: Tensor) -> Tensor:
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
     return _squared(dx) + _squared(dy) > 0.01 * _squared(flow) + 0.002
-
-
-def _blur(mask: Tensor) -> Tensor:
-    reach = torch.arange(-3, 4, device=mask.device, dtype=mask.dtype)
-    kernel = torch.exp(-reach.square() / (2 * BLUR_SIGMA**2))
-    kernel = kernel / kernel.sum()
-    rows = F.conv2d(F.pad(mask, (3, 3, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    return F.conv2d(F.pad(rows, (0, 0, 3, 3), mode="replicate"), kernel.view(1, 1, -1, 1))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from vidstyle.images import filtered
 
 STILL = 0.1  # pixels: less motion than this is noise, and resampling by it only blurs
 
 POLE: Final = math.sqrt(3) - 2  # of the filter that makes a picture a spline's coefficients
 REACH: Final = 12  # pixels: |POLE| ** 12 is float32's own error
+_DECAY: Final = POLE ** np.abs(np.arange(-REACH, REACH + 1))
+TO_SPLINE: Final = _DECAY / _DECAY.sum()
 EDGE: Final = 2  # coefficients beyond the picture's border that a place near it reads
 
 
@@ -45,49 +50,42 @@ def warp_spline(image: Tensor, flow: Tensor) -> Tensor:
     """
     height, width = image.shape[2:]
     mode = "reflect" if min(height, width) > EDGE else "replicate"
-    coefficients = F.pad(_spline_coefficients(image), (EDGE,) * 4, mode=mode)
-    x, y = _places(flow)
-    shares_x, columns = _neighbours(x.clamp(0, width - 1), width)
-    shares_y, rows = _neighbours(y.clamp(0, height - 1), height)
+    coefficients = F.pad(filtered(image, TO_SPLINE, mirrored=True), (EDGE,) * 4, mode=mode)
+    shares, places = _neighbours(flow)
     # The four of a pixel one below the other: to read once is quicker than to read four times.
-    four = torch.broadcast_tensors(columns.unsqueeze(1), rows.unsqueeze(2))
-    read = _sampled(coefficients, torch.stack(four, dim=1).flatten(2, 4)).unflatten(2, (4, height))
-    shares = (shares_x.unsqueeze(1) * shares_y.unsqueeze(2)).flatten(1, 2).unsqueeze(1)
+    read = _sampled(coefficients, places.flatten(2, 4)).unflatten(2, (4, height))
     moved = read[:, :, 0] * shares[:, :, 0]
     for place in range(1, 4):
         moved.addcmul_(read[:, :, place], shares[:, :, place])
-    still = (flow == 0).all(1, keepdim=True)
+    still = (flow[:, :1] == 0) & (flow[:, 1:] == 0)
     return torch.where(still, image, moved)
 
 
-def _spline_coefficients(image: Tensor) -> Tensor:
-    """What a cubic B-spline needs for going through the samples, borders mirrored."""
-    for axis in (3, 2):
-        reach = min(REACH, image.shape[axis] - 1)
-        away = torch.arange(-reach, reach + 1, device=image.device).abs()
-        kernel = torch.tensor(POLE, device=image.device) ** away
-        shape = [1, 1, 1, 1]
-        shape[axis] = -1
-        edges = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
-        # A whole one's sum is (1 + POLE) / (1 - POLE); of a cut one the picture's mean is kept.
-        kernel = (kernel / kernel.sum()).to(image).view(shape).expand(image.shape[1], 1, -1, -1)
-        image = F.conv2d(F.pad(image, edges, mode="reflect"), kernel, groups=image.shape[1])
-    return image
+def _neighbours(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """The sixteen coefficients around each place as four places to read linearly.
 
-
-def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The four coefficients around each place as two places to read linearly.
-
-    (B, H, W) in pixels of `size` → their shares and they, (B, 2, H, W), the latter from -1 to 1
-    over the coefficients with their EDGE. Sigg, Hadwiger 2005, "Fast third-order texture
-    filtering".
+    Their shares (B, 1, 4, H, W), and they, (B, 2, 2, 2, H, W): x and y, of the upper and the lower
+    two of the left and the right one, from -1 to 1 over the coefficients with their EDGE. Sigg,
+    Hadwiger 2005, "Fast third-order texture filtering".
     """
-    whole = place.floor()
-    t = place - whole
-    first, second, fourth = (1 - t) ** 3 / 6, 2 / 3 - t**2 + t**3 / 2, t**3 / 6
-    left, right = first + second, 1 - first - second
-    both = torch.stack([whole - 1 + second / left, whole + 1 + fourth / right], dim=1)
-    return torch.stack([left, right], dim=1), _unit(both + EDGE, size + 2 * EDGE)
+    sizes = flow.shape[:1:-1]
+    inside = [place.clamp(0, size - 1) for place, size in zip(_places(flow), sizes, strict=True)]
+    t = torch.stack(inside, dim=1)
+    whole = t.floor()
+    t -= whole
+    square = t.square()
+    cube = square * t
+    second = (cube / 2).sub_(square).add_(2 / 3)
+    left = (cube / 3).sub_(square, alpha=0.5).sub_(t, alpha=0.5).add_(5 / 6)  # with the first
+    right = 1 - left
+    first_two = second.div_(left).add_(whole)
+    last_two = torch.add(whole, cube.div_(right), alpha=1 / 6)
+    shares_x, shares_y = torch.stack([left, right], dim=2).unbind(1)
+    shares = shares_y.unsqueeze(2) * shares_x.unsqueeze(1)
+    both = torch.stack([first_two - 1, last_two + 1], dim=2).add_(EDGE)
+    x, y = (_unit(both[:, axis], size + 2 * EDGE) for axis, size in enumerate(sizes))
+    places = torch.stack(torch.broadcast_tensors(x.unsqueeze(1), y.unsqueeze(2)), dim=1)
+    return shares.flatten(1, 2).unsqueeze(1), places
 
 
 def _places(flow: Tensor) -> tuple[Tensor, Tensor]:
