@@ -70,6 +70,20 @@ def test_the_latest_pairs_that_fit_are_remembered(room: int, calls: int) -> None
         )
 
 
+@pytest.mark.parametrize(
+    ("cores", "pairs", "threads"),
+    [(16, 100, 8), (64, 100, 8), (6, 100, 3), (1, 100, 1), (16, 7, 2)],
+)
+def test_beside_a_gpu_pairs_are_looked_for_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, cores: int, pairs: int, threads: int
+) -> None:
+    """By half of the cores, as far as the card has room for so many `pairs`."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    monkeypatch.setattr("vidstyle.flow.motion.room_on", lambda device: pairs * 720 * 1280 * 24)
+    motion = Motion(load_flow("dis"), torch.device("cuda", 0), 1)
+    assert motion.use_threads(720, 1280) == motion.threads == threads
+
+
 def test_two_threads_ask_once_for_a_pair() -> None:
     estimate = Counting()
     motion = Motion(estimate, torch.device("cpu"), 0)

@@ -26,8 +26,9 @@ SHARE: Final = 8  # of a card's memory, one part in so many
 WAITING: Final = 5  # pairs: those that are asked for ahead, and at hand
 JUDGED: Final = 4  # more, where results come at once, and so do their judges
 PIXEL_BYTES: Final = 24  # of a pair: flow and trust both ways
-PAIR_CORES: Final = 4  # of a machine with a GPU, to a pair that is looked for
-MOST_THREADS: Final = 4
+# A pair of 1280x720 takes a core 0.14 s: "Beside a GPU" in tests/bench/results/README.md.
+PAIR_CORES: Final = 2  # of a machine with a GPU, to a pair that is looked for
+MOST_THREADS: Final = 8
 
 NAMES: Final = 256  # of arrays, most of which are gone
 

@@ -17,7 +17,7 @@ STILL = 0.1  # pixels: less motion than this is noise, and resampling by it only
 POLE: Final = math.sqrt(3) - 2  # of the filter that makes a picture a spline's coefficients
 REACH: Final = 12  # pixels: |POLE| ** 12 is float32's own error
 _DECAY: Final = POLE ** np.abs(np.arange(-REACH, REACH + 1))
-TO_SPLINE: Final = _DECAY / _DECAY.sum()
+TO_SPLINE: Final = tuple(_DECAY / _DECAY.sum())
 EDGE: Final = 2  # coefficients beyond the picture's border that a place near it reads
 
 
