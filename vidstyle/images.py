@@ -148,8 +148,7 @@ def filtered(image: Tensor, kernel: Kernel, mirrored: bool = False) -> Tensor:
     """(B, C, H, W) by a symmetric kernel of odd length, along rows and along columns.
 
     Borders are repeated, or mirrored. On a CPU it is OpenCV's, which takes a fifth of the time of
-    torch's convolutions, and a twentieth for one channel ("Time of a step" in
-    tests/bench/results/README.md).
+    torch's convolutions ("Time of a step" in tests/bench/results/README.md) and gives no gradient.
     """
     if image.device.type != "cpu":
         return _convolved(image, kernel, mirrored)
@@ -163,17 +162,19 @@ def filtered(image: Tensor, kernel: Kernel, mirrored: bool = False) -> Tensor:
 def _convolved(image: Tensor, kernel: Kernel, mirrored: bool) -> Tensor:
     """The same by torch."""
     weights, reach = _on_device(kernel, image.dtype, image.device), len(kernel) // 2
+    # Two channels at least, and channel by channel in memory: else cuDNN takes it over, which may
+    # round to ten bits.
+    several = image.expand(-1, max(image.shape[1], 2), -1, -1)
     for axis, shape in ((3, (1, -1)), (2, (-1, 1))):
-        size, channels = image.shape[axis], image.shape[1]
+        size, channels = several.shape[axis], several.shape[1]
         place = torch.arange(-reach, size + reach, device=image.device)
         if mirrored:
             period = max(2 * (size - 1), 1)
             place = torch.minimum(place % period, period - place % period)
-        # Channel by channel in memory: else cuDNN takes it over, which may round to ten bits.
-        wider = image.index_select(axis, place.clamp(0, size - 1)).contiguous()
+        wider = several.index_select(axis, place.clamp(0, size - 1)).contiguous()
         each = weights.view(1, 1, *shape).expand(channels, -1, -1, -1)
-        image = F.conv2d(wider, each, groups=channels)
-    return image.contiguous(memory_format=torch.channels_last)
+        several = F.conv2d(wider, each, groups=channels)
+    return several[:, : image.shape[1]].contiguous(memory_format=torch.channels_last)
 
 
 @cache  # for good: to bring it there again is to wait for the device

@@ -34,6 +34,7 @@ from vidstyle.disk import FRAME_BYTES, check_space
 from vidstyle.errors import DeviceMemoryError
 from vidstyle.features import arranged, load_features
 from vidstyle.flow import FlowEstimator, load_flow
+from vidstyle.flow.motion import Motion
 from vidstyle.flow.repeats import change, repeats
 from vidstyle.frame import ClipInfo, Frame, Shot
 from vidstyle.images import as_on_disk, check_image, check_sides
@@ -641,7 +642,7 @@ def _with_motion(
                 motion.between(*item.pair)
 
     threads = motion.use_threads(ready.reader.info.height, ready.reader.info.width)
-    with side_by_side(find, _asked(frames, ready), threads) as found:
+    with side_by_side(find, _asked(frames, ready, motion), threads) as found:
         for shot, frame, image, _ in found:
             yield shot, frame if exact else replace(frame, image=image)
 
@@ -655,7 +656,7 @@ class _Asked(NamedTuple):
     pair: tuple[np.ndarray, np.ndarray] | None
 
 
-def _asked(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[_Asked]:
+def _asked(frames: Iterable[tuple[int, Frame]], ready: _Ready, motion: Motion) -> Iterator[_Asked]:
     current, finished_to, before, usual = -1, 0, np.empty(0), 0.0
     for shot, frame in frames:
         image, pair = as_on_disk(frame.image), None
@@ -665,8 +666,8 @@ def _asked(frames: Iterable[tuple[int, Frame]], ready: _Ready) -> Iterator[_Aske
         elif not repeats(before, image, usual):
             pair = (before, image) if frame.index >= finished_to else None
             before, usual = image, change(before, image)
-        elif ready.styler.motion is not None:
-            ready.styler.motion.repeat(before, image)
+        else:
+            motion.repeat(before, image)
         yield _Asked(shot, frame, before if ready.look.rounds > 1 else image, pair)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vidstyle.images import blur, doubled, halved
 from vidstyle.tones import colour_map
@@ -24,7 +25,8 @@ def fill_uncovered(content: Tensor, carried: Tensor, trust: Tensor, alike: Tenso
     """
     brushed = torch.lerp(alike, carried, trust)
     # At half size: colours need no more, and it takes half the time.
-    now, own, sure, brushes = map(halved, (content, carried, trust, brushed))
+    now, own, brushes = map(halved, (content, carried, brushed))
+    sure = -F.max_pool2d(-trust, 2, ceil_mode=True)  # no more than all of what is averaged
     mapped = colour_map(now, own, sure).of(now)
     nearby = blur((own - mapped) * sure, NEAR / 2) / (blur(sure, NEAR / 2) + 0.05)
     colours = torch.lerp(mapped + nearby, own, sure)

@@ -14,7 +14,7 @@ from tests.core.test_passes import LOOK
 from tests.core.toys import cpu, square_on_ground, stripes, toy_net
 from vidstyle.device import own_stream
 from vidstyle.flow import load_flow
-from vidstyle.flow.motion import Links, Motion
+from vidstyle.flow.motion import NAMES, Links, Motion
 from vidstyle.frame import Frame
 from vidstyle.images import as_on_disk, to_tensor
 from vidstyle.measure.warping import PairError, pair_error
@@ -82,6 +82,24 @@ def test_beside_a_gpu_pairs_are_looked_for_side_by_side(
     monkeypatch.setattr("vidstyle.flow.motion.room_on", lambda device: pairs * 720 * 1280 * 24)
     motion = Motion(load_flow("dis"), torch.device("cuda", 0), 1)
     assert motion.use_threads(720, 1280) == motion.threads == threads
+
+
+def test_what_is_repeated_is_forgotten_in_time() -> None:
+    motion = Motion(load_flow("dis"), torch.device("cpu"), 0)
+    pictures = [np.full((2, 2, 3), place, np.float32) for place in range(NAMES + 10)]
+    for picture in pictures:
+        motion.repeat(pictures[0], picture)
+    assert len(motion._repeated) == NAMES
+
+
+def test_a_repeat_that_moved_on_itself_is_judged_as_it_did() -> None:
+    """Back over A B, whose A had once repeated another picture."""
+    estimate = Counting()
+    motion = Motion(estimate, torch.device("cpu"), 0)
+    motion.repeat(THIRD, FIRST)
+    there = motion.between(SECOND, FIRST).to_later
+    assert torch.equal(motion.judged_by(SECOND, FIRST).flow, there.flow)
+    assert estimate.calls == 2
 
 
 def test_two_threads_ask_once_for_a_pair() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.core.toys import cpu, deep_toy_net, stripes, texture, toy_net
-from vidstyle import stylize
+from vidstyle import stylize, uncovered
 from vidstyle.device import Compute
 from vidstyle.errors import InputError
 from vidstyle.features import load_features
@@ -516,16 +516,36 @@ def test_an_uncovered_material_gets_its_own_brush_work():
     assert slant(72) > 2 and slant(48) < 0.5  # now dark, now light
 
 
+@pytest.mark.parametrize("edge", [300, 301])
 @pytest.mark.parametrize("colour", [(1, 1, 1), (0.5, 0.5, 0.5), (0.2, 0.4, 0.9)])
-def test_one_coloured_and_grey_frames_are_filled_too(colour):
+def test_one_coloured_and_grey_frames_are_filled_too(colour, edge):
     flat = torch.tensor(colour).float().view(1, 3, 1, 1).expand(1, 3, 360, 640)
     grey = to_tensor(np.repeat(panning(1)[0][..., :1], 3, axis=2))
     grey = torch.nn.functional.interpolate(grey, (360, 640))
     for content in (flat, grey):
         painted, trust = 0.5 * content + 0.2, torch.ones_like(content[:, :1])
-        trust[..., 300:] = 0
+        trust[..., edge:] = 0
         start = filled(content, painted * trust, trust, content, painted)
         assert (start - painted).abs().max() < 0.02
+
+
+def test_how_far_colours_reach_into_what_is_uncovered_and_what_of_it_is_brush_work():
+    """A tint at the border as far as a Gaussian of NEAR; of waves what one of WASH leaves."""
+    grey, trust = torch.full((1, 3, 64, 256), 0.5), torch.ones(1, 1, 64, 256)
+    trust[..., 100:] = 0
+    tinted = grey.clone()
+    tinted[..., 80:100] = 0.7
+    near = blur((tinted - tinted[..., :100].mean()) * trust, uncovered.NEAR) / (
+        blur(trust, uncovered.NEAR) + 0.05
+    )
+    start = fill_uncovered(grey, tinted, trust, grey)
+    reached = start[0, 0, 32, 106:140] - start[0, 0, 32, 200]
+    expected = near[0, 0, 32, 106:140] - near[0, 0, 32, 200]
+    assert (reached - expected).abs().max() < 0.02 < 0.08 < expected.max()
+    wave = 0.1 * torch.sin(2 * torch.pi / 12 * torch.arange(256.0)).expand(1, 3, 64, -1)
+    left = fill_uncovered(grey, grey, trust, grey + wave)[..., 130:226] - 0.5
+    kept = (1 - np.exp(-2 * (np.pi * uncovered.WASH / 12) ** 2)) * wave[..., 130:226]
+    assert (left - kept).abs().max() < 0.01
 
 
 def test_without_any_trust_the_start_has_the_colours_of_the_frame_itself():

@@ -30,7 +30,7 @@ PIXEL_BYTES: Final = 24  # of a pair: flow and trust both ways
 PAIR_CORES: Final = 2  # of a machine with a GPU, to a pair that is looked for
 MOST_THREADS: Final = 8
 
-NAMES: Final = 256  # of arrays, most of which are gone
+NAMES: Final = 256  # of arrays, most of which are gone, and of repeats
 
 Name = tuple[int, ...]
 Pair = tuple[Name, Name]
@@ -132,24 +132,22 @@ class Motion:
         """The later picture is to be judged as the earlier one, which it repeats."""
         if len(self._repeated) >= NAMES:
             del self._repeated[next(iter(self._repeated))]
-        self._repeated[self._name(later)] = self._shown(earlier)
-
-    def _shown(self, image: np.ndarray) -> Name:
-        name = self._name(image)
-        return self._repeated.get(name, name)
+        self._repeated[self._name(later)] = self._name(earlier)
 
     def judged_by(self, earlier: np.ndarray, later: np.ndarray) -> Correspondence:
         """`to_later` of `between` alone; where it is forgotten, or was never asked for, found anew.
 
-        And not remembered: nobody will ask for it again.
+        And not remembered: nobody will ask for it again. A picture that repeats one rests on it,
+        and moves on as that one does, where this is remembered.
         """
-        pair = self._shown(earlier), self._shown(later)
-        if pair[0] == pair[1]:
-            flow = torch.zeros(1, 2, *earlier.shape[:2], device=self.device)
-            return Correspondence(flow, torch.ones_like(flow[:, :1]))
-        known = self._known.get(pair)
+        pair = self._name(earlier), self._name(later)
+        shown = tuple(self._repeated.get(name, name) for name in pair)
+        known = self._known.get(pair) or self._known.get((shown[0], shown[1]))
         if known is not None:
             return self._taken(known.result()).to_later
+        if shown[0] == shown[1]:
+            flow = torch.zeros(1, 2, *earlier.shape[:2], device=self.device)
+            return Correspondence(flow, torch.ones_like(flow[:, :1]))
         return self._both_ways(earlier, later, *self._tensors(earlier, later))[1]
 
     def _name(self, image: np.ndarray) -> Name:
