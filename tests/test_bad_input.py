@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from PIL import Image, ImageCms
 from tests.conftest import TINY, Outcome, Vidstyle
 from tests.video.made_clips import make_clip, texture
 from vidstyle.errors import InputError
+from vidstyle.features.taps import TapNet
 
 QUICK = ("--steps", "1", *TINY)
 
@@ -323,6 +325,25 @@ def test_out_of_memory_is_one_line(
     line = refusal(vidstyle("run", clip, "--style", painting, "-q", *TINY), status=1)
     assert line.startswith("out of memory (CUDA out of memory. Tried") and "--size" in line
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize(("command", "target"), [("run", ".mp4"), ("image", ".png")])
+def test_where_strips_need_less_memory_the_work_is_done_and_that_is_said(
+    vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch, command: str, target: str
+) -> None:
+    forward = TapNet.forward
+
+    def short(net: TapNet, image: torch.Tensor, taps: Collection[str]) -> dict:
+        if image.shape[2] > 52:  # what the smallest strip of several sees
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(net, image, taps)
+
+    monkeypatch.setattr(TapNet, "forward", short)
+    monkeypatch.setattr("vidstyle.optimize.LEAST_ROOM", 1000)
+    source = clip if command == "run" else painting
+    done = vidstyle(command, source, "--style", painting, *TINY, "-o", f"out{target}")
+    assert done.status == 0, done.err
+    assert done.err.count("warning: the device had too little memory") == 1
 
 
 def test_a_bug_of_ours_is_one_line_and_with_v_a_traceback(

@@ -34,6 +34,12 @@ FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels: a second step sets right 
 FARTHEST = 0.02  # of any other of its moves, root mean square
 RECORDED = 4  # of the room for a step's maps, one part in so many: a recording has its own
 AT_ONCE = 16  # the same, for one that may not be asked for again
+LEAST_ROOM = 2**26  # bytes: where so little is not there, strips are no help
+SHORT = (
+    "the device had too little memory: frames are gone over in smaller strips, which takes up to "
+    "half as long again; leave it more free, or use a smaller --size"
+)
+Made = TypeVar("Made")
 _TENSORS = ("content", "carried", "trust", "flow")  # of a goal, besides its Gram matrices
 
 
@@ -258,11 +264,34 @@ class Optimizer:
         self.net, self.compute, self.settings = net, compute, settings
         self.scaler = compute.scaler()
         self.replays = Replays()
+        self.halvings = 0  # of the room for a step's maps, which did not fit
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of how the work went, one line each."""
+        return [*self.replays.warnings, *([SHORT] if self.halvings else [])]
+
+    @property
+    def room(self) -> int:
+        """Bytes for a step's maps."""
+        return self.compute.room // 2**self.halvings
 
     def strips(self, size: Sequence[int]) -> list[Strip]:
         """Of a picture of (h, w)."""
         height, width = size
-        return strips(self.net, height, width, self.compute.room)
+        return strips(self.net, height, width, self.room)
+
+    def _fitting(self, work: Callable[[], Made]) -> Made:
+        """What `work` makes; where the device has no memory left for it, of smaller strips."""
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                if self.room <= LEAST_ROOM:
+                    raise
+            # Here, where nothing holds the failure any more, which holds the maps.
+            self.halvings += 1
+            torch.cuda.empty_cache()
 
     def features(self, strip: Strip, image: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
         """The strip's own part of the picture's."""
@@ -278,7 +307,7 @@ class Optimizer:
             "content", image.shape[2:], inputs, lambda given: [self._content(given["image"])]
         )
         if replay is None:
-            return self._content(image)
+            return self._fitting(partial(self._content, image))
         return replay(inputs)[0].clone()  # as the next frame overwrites it
 
     def _content(self, image: Tensor) -> Tensor:
@@ -289,6 +318,9 @@ class Optimizer:
     @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
         """tap → (1, C, C), the strips' weighted by their pixels."""
+        return self._fitting(partial(self._grams, image))
+
+    def _grams(self, image: Tensor) -> dict[str, Tensor]:
         totals, pixels = dict[str, Tensor](), dict[str, int]()
         for strip in self.strips(image.shape[2:]):
             for tap, f in self.features(strip, image, self.net.style_taps).items():
@@ -342,12 +374,11 @@ class Optimizer:
         `keep` after each.
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        way, parts = method(image), self.strips(goal.size or image.shape[2:])
-        backward = self._replayed(image, goal, steps - made)
-        backward = backward or partial(self.backward, image, goal, parts)
+        way = method(image)
+        pull = self._replayed(image, goal, steps - made)
+        pull = pull or partial(self._fitting, partial(self._pull, image, goal))
         for step in range(made, steps):  # a step that the scaler passes over counts as well
-            image.grad = None
-            loss = backward()
+            loss = pull()
             self.scaler.step(cast(torch.optim.Optimizer, way))
             self.scaler.update()
             on_step(step, loss)
@@ -368,7 +399,7 @@ class Optimizer:
         """
         if not self.compute.records:
             return None
-        share = step_bytes(self.net, *size) / self.compute.room
+        share = step_bytes(self.net, *size) / self.room
         if share > 1 / RECORDED:
             return None
         return self.replays.find(settings, call, inputs, times if share <= 1 / AT_ONCE else 1)
@@ -392,6 +423,11 @@ class Optimizer:
             return loss.clone()  # as that overwrites it
 
         return backward
+
+    def _pull(self, image: Tensor, goal: Goal) -> Tensor:
+        """As `backward`, from no gradient."""
+        image.grad = None
+        return self.backward(image, goal, self.strips(goal.size or image.shape[2:]))
 
     def _gradient(self, image: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """The loss, and ∂loss/∂image."""

@@ -181,11 +181,15 @@ class StepProgress(_Bar):
 
     def __call__(self, event: Event) -> None:
         from vidstyle.optimize import Step
+        from vidstyle.render import Warned
 
-        if isinstance(event, Step):
-            self.picture += event.level == event.step == 0
-            self.say_loss(event)
-            self.step(event, f"picture {self.picture}")
+        match event:
+            case Warned(message):
+                self.say(f"warning: {message}", always=True)
+            case Step():
+                self.picture += event.level == event.step == 0
+                self.say_loss(event)
+                self.step(event, f"picture {self.picture}")
 
     def close_with(self, target: str) -> None:
         self.say(f"{target}: written in {duration(time.monotonic() - self.begun)}")

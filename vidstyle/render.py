@@ -248,7 +248,9 @@ def stylize_image(
     """A still in the paintings' style; all (H, W, 3) float32 RGB in [0, 1]."""
     with memory_errors():
         styler = make_styler(paintings, look, features, compute, on_event)
-        return stylize_alone(image, styler)
+        result = stylize_alone(image, styler)
+    _warn(styler.warnings, on_event)
+    return result
 
 
 def stylize_alone(image: np.ndarray, styler: FrameStyler) -> np.ndarray:
@@ -276,6 +278,7 @@ def stylize_picture(
     with memory_errors():
         styler = make_styler(styles, look, features, compute, on_event)
         result = stylize_alone(image, styler)
+    _warn(styler.warnings, on_event)
     save_picture(Path(target), result, overwrite, _comment(paintings, styler))
     return result
 

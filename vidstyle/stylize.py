@@ -329,7 +329,7 @@ class OptimizingStyler:
     @property
     def warnings(self) -> list[str]:
         """What the user should know of how the work went, one line each."""
-        return self.optimizer.replays.warnings
+        return self.optimizer.warnings
 
     def start_shot(self) -> None:
         self.past = None

@@ -1,5 +1,6 @@
 """Pictures gone over in strips: the very loss and gradient of the whole."""
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from vidstyle.features import load_features
 from vidstyle.features.strips import OVERHEAD, Strip, strips, values_per_pixel
 from vidstyle.features.taps import TapNet
 from vidstyle.images import to_tensor
-from vidstyle.optimize import Goal, Optimizer
+from vidstyle.optimize import Goal, Optimizer, PixelLBFGS
 from vidstyle.settings import StyleSettings
 
 CPU = torch.device("cpu")
@@ -36,6 +37,15 @@ def test_strips_keep_every_row_once_and_see_what_their_features_need(net: TapNet
         assert part.top == 0 or part.first - part.top >= net.reach
         assert part.bottom == 1080 or part.bottom - part.last >= net.reach
         assert part.bottom - part.top <= 300
+
+
+@pytest.mark.parametrize("height", range(96, 104))
+def test_every_strip_has_rows_of_its_own_at_every_scale(height: int) -> None:
+    net = load_features("lite")
+    parts = strips(net, height, 64, 1)
+    assert len(parts) == height // net.coarsest and parts[-1].last == height
+    rows = [part.last // net.coarsest - part.first // net.coarsest for part in parts]
+    assert min(rows) > 0 and sum(rows) == height // net.coarsest
 
 
 def test_what_fits_is_one_strip() -> None:
@@ -96,3 +106,54 @@ def test_strips_follow_the_settings_weights(monkeypatch: pytest.MonkeyPatch) -> 
         parts = work.strips(image.shape[2:])
         losses.append(float(work.backward(image.requires_grad_(), goal, parts)))
     assert losses[1] == pytest.approx(2 * losses[0])
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """Has a network run out of memory beyond so many rows; gives the rows that it was shown."""
+
+    def leave(most: int) -> list[int]:
+        seen, forward = list[int](), TapNet.forward
+
+        def short(net: TapNet, image: torch.Tensor, taps: Collection[str]) -> dict:
+            seen.append(image.shape[2])
+            if image.shape[2] > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return forward(net, image, taps)
+
+        monkeypatch.setattr(TapNet, "forward", short)
+        return seen
+
+    return leave
+
+
+def test_where_memory_runs_out_the_same_is_made_of_smaller_strips(
+    little_memory: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From then on, and it is said."""
+    monkeypatch.setattr(optimize, "LEAST_ROOM", 1000)
+    image, painting = (to_tensor(picture) for picture in (texture(96, 70), stripes(60, 60)))
+
+    def made() -> tuple[torch.Tensor, Optimizer]:
+        work = Optimizer(deep_toy_net().reflecting(), cpu(), StyleSettings())
+        goal = Goal(work.grams(painting), work.content(image))
+        return work.descend(image, goal, PixelLBFGS, 3), work
+
+    expected, work = made()
+    assert work.warnings == []
+    seen = little_memory(64)
+    found, work = made()
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert [warning for warning in work.warnings if "memory" in warning] == [optimize.SHORT]
+    too_large = [place for place, rows in enumerate(seen) if rows > 64]
+    assert 0 < len(too_large) < too_large[-1] + 1 < len(seen) - 10
+
+
+def test_where_no_strip_is_small_enough_it_is_the_users_error(
+    little_memory: Callable[[int], list[int]],
+) -> None:
+    little_memory(0)
+    work = Optimizer(deep_toy_net(), cpu(), StyleSettings())
+    with pytest.raises(torch.OutOfMemoryError):
+        work.grams(to_tensor(texture(96, 70)))
+    assert work.room <= optimize.LEAST_ROOM

@@ -7,6 +7,7 @@ them is exactly what the whole picture's would be.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
@@ -48,8 +49,9 @@ def strips(net: TapNet, height: int, width: int, room: int) -> list[Strip]:
     grid, reach = net.coarsest, _round_up(net.reach, net.coarsest)
     count = math.ceil(height / max(grid, most - 2 * reach))
     rows = _round_up(math.ceil(height / count), grid)
-    edges = [(first, min(first + rows, height)) for first in range(0, height, rows)]
-    return [Strip(max(0, a - reach), a, b, min(b + reach, height)) for a, b in edges]
+    # Of fewer rows than the grid's no feature would be left: they go to the strip before.
+    edges = [*range(0, max(1, height - grid + 1), rows), height]
+    return [Strip(max(0, a - reach), a, b, min(b + reach, height)) for a, b in pairwise(edges)]
 
 
 def step_bytes(net: TapNet, height: int, width: int) -> float:
