@@ -327,7 +327,9 @@ def test_out_of_memory_is_one_line(
     assert os.listdir() == []
 
 
-@pytest.mark.parametrize(("command", "target"), [("run", ".mp4"), ("image", ".png")])
+@pytest.mark.parametrize(
+    ("command", "target"), [("run", ".mp4"), ("image", ".png"), ("preview", ".png")]
+)
 def test_where_strips_need_less_memory_the_work_is_done_and_that_is_said(
     vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch, command: str, target: str
 ) -> None:
@@ -339,8 +341,8 @@ def test_where_strips_need_less_memory_the_work_is_done_and_that_is_said(
         return forward(net, image, taps)
 
     monkeypatch.setattr(TapNet, "forward", short)
-    monkeypatch.setattr("vidstyle.optimize.LEAST_ROOM", 1000)
-    source = clip if command == "run" else painting
+    monkeypatch.setattr("vidstyle.optimize.NARROWEST", 1)
+    source = painting if command == "image" else clip
     done = vidstyle(command, source, "--style", painting, *TINY, "-o", f"out{target}")
     assert done.status == 0, done.err
     assert done.err.count("warning: the device had too little memory") == 1

@@ -205,6 +205,21 @@ def _step_seconds(net: nn.Module, device: torch.device, precision: str) -> float
     return min(seconds[1:])
 
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "CUDA error: out of memory",
+    "could not create a primitive\n",  # oneDNN; of a descriptor it would be something else
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On either kind of device; libraries raise it as a plain `RuntimeError`."""
+    full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return full or any(sign in f"{error}\n" for sign in _OUT_OF_MEMORY)
+
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vidstyle.device import Compute
+from vidstyle.device import Compute, is_out_of_memory
 from vidstyle.features.strips import Strip, step_bytes, strips
 from vidstyle.features.taps import TapNet
 from vidstyle.images import binomial, resize
@@ -34,10 +35,10 @@ FIRST_MOVE = 0.003  # of L-BFGS, mean over the pixels: a second step sets right 
 FARTHEST = 0.02  # of any other of its moves, root mean square
 RECORDED = 4  # of the room for a step's maps, one part in so many: a recording has its own
 AT_ONCE = 16  # the same, for one that may not be asked for again
-LEAST_ROOM = 2**26  # bytes: where so little is not there, strips are no help
+NARROWEST = 4  # times what a feature sees to one side: of less, a strip is mostly its neighbours
 SHORT = (
     "the device had too little memory: frames are gone over in smaller strips, which takes up to "
-    "half as long again; leave it more free, or use a smaller --size"
+    "three times as long; leave it more free, or use a smaller --size"
 )
 Made = TypeVar("Made")
 _TENSORS = ("content", "carried", "trust", "flow")  # of a goal, besides its Gram matrices
@@ -264,33 +265,43 @@ class Optimizer:
         self.net, self.compute, self.settings = net, compute, settings
         self.scaler = compute.scaler()
         self.replays = Replays()
-        self.halvings = 0  # of the room for a step's maps, which did not fit
+        self.left = math.inf  # bytes for a step's maps, from where they did not fit
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know of how the work went, one line each."""
-        return [*self.replays.warnings, *([SHORT] if self.halvings else [])]
+        return [*self.replays.warnings, *([SHORT] if self.short else [])]
 
     @property
-    def room(self) -> int:
+    def short(self) -> bool:
+        """Whether the device has had too little memory, so that sums are rounded otherwise."""
+        return self.left < math.inf
+
+    @property
+    def room(self) -> float:
         """Bytes for a step's maps."""
-        return self.compute.room // 2**self.halvings
+        return min(self.compute.room, self.left)
 
     def strips(self, size: Sequence[int]) -> list[Strip]:
         """Of a picture of (h, w)."""
         height, width = size
         return strips(self.net, height, width, self.room)
 
-    def _fitting(self, work: Callable[[], Made]) -> Made:
-        """What `work` makes; where the device has no memory left for it, of smaller strips."""
+    def _fitting(self, size: Sequence[int], work: Callable[[], Made]) -> Made:
+        """What `work` makes of a picture of (h, w); where memory runs out, of smaller strips.
+
+        From there on: what is short now is so in the next frame.
+        """
         while True:
             try:
                 return work()
-            except torch.OutOfMemoryError:
-                if self.room <= LEAST_ROOM:
+            except (MemoryError, RuntimeError) as error:
+                rows = max(part.bottom - part.top for part in self.strips(size)) // 2
+                if not is_out_of_memory(error) or rows < NARROWEST * self.net.reach:
                     raise
             # Here, where nothing holds the failure any more, which holds the maps.
-            self.halvings += 1
+            self.left = step_bytes(self.net, rows, size[1])
+            self.replays.forget()
             torch.cuda.empty_cache()
 
     def features(self, strip: Strip, image: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
@@ -307,7 +318,7 @@ class Optimizer:
             "content", image.shape[2:], inputs, lambda given: [self._content(given["image"])]
         )
         if replay is None:
-            return self._fitting(partial(self._content, image))
+            return self._fitting(image.shape[2:], partial(self._content, image))
         return replay(inputs)[0].clone()  # as the next frame overwrites it
 
     def _content(self, image: Tensor) -> Tensor:
@@ -318,9 +329,11 @@ class Optimizer:
     @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
         """tap → (1, C, C), the strips' weighted by their pixels."""
-        return self._fitting(partial(self._grams, image))
+        return self._fitting(image.shape[2:], partial(self.grams_of, image))
 
-    def _grams(self, image: Tensor) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def grams_of(self, image: Tensor) -> dict[str, Tensor]:
+        """The same, for who sees to it that they fit."""
         totals, pixels = dict[str, Tensor](), dict[str, int]()
         for strip in self.strips(image.shape[2:]):
             for tap, f in self.features(strip, image, self.net.style_taps).items():
@@ -374,9 +387,9 @@ class Optimizer:
         `keep` after each.
         """
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
-        way = method(image)
+        way, size = method(image), goal.size or image.shape[2:]
         pull = self._replayed(image, goal, steps - made)
-        pull = pull or partial(self._fitting, partial(self._pull, image, goal))
+        pull = pull or partial(self._fitting, size, partial(self._pull, image, goal))
         for step in range(made, steps):  # a step that the scaler passes over counts as well
             loss = pull()
             self.scaler.step(cast(torch.optim.Optimizer, way))
@@ -456,7 +469,7 @@ def backward_in_strips(
     """
     seen = goal.seen(image)
     looked_at = seen.detach().requires_grad_()  # or every strip would go back through the resizing
-    grams = {tap: gram.requires_grad_() for tap, gram in work.grams(looked_at).items()}
+    grams = {tap: gram.requires_grad_() for tap, gram in work.grams_of(looked_at).items()}
     style = work.style_loss(grams, goal)
     asked = dict(zip(grams, torch.autograd.grad(style, list(grams.values())), strict=True))
     loss = style.detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from vidstyle.errors import InputError, SettingsError
 from vidstyle.frame import Frame
-from vidstyle.optimize import Step
-from vidstyle.render import make_styler, memory_errors, stylize_alone
+from vidstyle.render import OnEvent, make_styler, memory_errors, stylize_alone, warn
 from vidstyle.settings import ClipSettings, ComputeSettings, FeatureSettings, StyleSettings
 from vidstyle.stylize import FrameStyler
 from vidstyle.video import (
@@ -41,7 +40,7 @@ def preview_clip(
     look: StyleSettings | None = None,
     features: FeatureSettings | None = None,
     compute: ComputeSettings | None = None,
-    on_event: Callable[[Step], None] = lambda step: None,
+    on_event: OnEvent = lambda event: None,
 ) -> None:
     """Write `count` frames spread evenly over the clip, sources in the upper row, to `target`.
 
@@ -56,6 +55,7 @@ def preview_clip(
     with memory_errors():
         styler = make_styler(styles, look, features, compute, on_event)
         results = [_painted(frame, window, styler) for frame in frames]
+    warn(styler.warnings, on_event)
     save_picture(Path(target), filmstrip([frame.image for frame in frames], results), overwrite)
 
 

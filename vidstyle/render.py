@@ -27,6 +27,7 @@ from vidstyle.device import (
     choose_device,
     choose_precision,
     device_name,
+    is_out_of_memory,
     keep_freed_memory,
     own_stream,
 )
@@ -249,7 +250,7 @@ def stylize_image(
     with memory_errors():
         styler = make_styler(paintings, look, features, compute, on_event)
         result = stylize_alone(image, styler)
-    _warn(styler.warnings, on_event)
+    warn(styler.warnings, on_event)
     return result
 
 
@@ -278,7 +279,7 @@ def stylize_picture(
     with memory_errors():
         styler = make_styler(styles, look, features, compute, on_event)
         result = stylize_alone(image, styler)
-    _warn(styler.warnings, on_event)
+    warn(styler.warnings, on_event)
     save_picture(Path(target), result, overwrite, _comment(paintings, styler))
     return result
 
@@ -341,12 +342,12 @@ def stylize_clip(
             ) as writer:
                 writer.comment = _comment(paintings, ready.styler)
                 # What cannot be carried over is known now, not after hours of work.
-                _warn([*reader.warnings, *writer.warnings], on_event)
+                warn([*reader.warnings, *writer.warnings], on_event)
                 frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
                 tally = _pass_frames(frames, writer, ready.styler)
             late = [*reader.warnings, *writer.warnings, *ready.styler.warnings]
-            _warn([message for message in late if message not in warnings], on_event)
-            _warn(_damage(reader), on_event)
+            warn([message for message in late if message not in warnings], on_event)
+            warn(_damage(reader), on_event)
             seconds = time.perf_counter() - begun
             report = _report(writer, reader, ready.styler, tally, resumed, seconds, warnings)
             on_result(report)
@@ -404,7 +405,7 @@ def stylize_part(
                 frames, styler, look.rounds, look.loop, ready.folder, on_frame
             ):
                 pass
-        _warn(ready.styler.warnings, on_event)
+        warn(ready.styler.warnings, on_event)
     return PartReport(styler.given // look.rounds, time.perf_counter() - begun)
 
 
@@ -459,7 +460,7 @@ def _ready(
     styles = load_paintings(paintings)
     folder = _folder(target, settings)
     check_not_source(target, [clip, *map(Path, paintings)])
-    _warn(take_back(target), on_event)
+    warn(take_back(target), on_event)
     with naming_work(folder, target.stem):
         check_output(target, settings.output)
     # What is not painted needs no fade taken off, nor bars: it keeps its exact samples.
@@ -713,7 +714,8 @@ def _damage(reader: ClipReader) -> Iterator[str]:
         yield f"{reader.path}: damaged frames, mended as far as may be: {reader.damaged_frames}"
 
 
-def _warn(messages: Iterable[str], on_event: OnEvent) -> None:
+def warn(messages: Iterable[str], on_event: OnEvent) -> None:
+    """Tells of each."""
     for message in messages:
         on_event(Warned(message))
 
@@ -782,22 +784,13 @@ def _peak_memory_mb(device: torch.device) -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
 
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "ALLOC_FAILED",
-    "CUDA error: out of memory",
-)
-
-
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Out of memory, on either kind of device, as one line with the way out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not full and not any(sign in str(error) for sign in _OUT_OF_MEMORY):
+        if not is_out_of_memory(error):
             raise
         reason = str(error).splitlines()[0] if str(error) else "allocation failed"
         raise DeviceMemoryError(

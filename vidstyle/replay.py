@@ -130,6 +130,10 @@ class Replays:
         cause = error.__context__ or error
         reason = str(cause).splitlines()[0].partition(". ")[0]
         self.warnings.append(f"without CUDA graphs, which is slower: {reason}")
+        self.forget()
+
+    def forget(self) -> None:
+        """Gives back the memory of all recordings: what is asked for again is recorded again."""
         self._made.clear()
         if self._room is not None:
             self._room.leave()

@@ -45,14 +45,23 @@ class StyleCache:
     def __init__(self, net: TapNet, compute: Compute) -> None:
         self.net, self.compute = net, compute
 
-    def grams(self, picture: Tensor, make: Callable[[Tensor], Grams]) -> Grams:
-        """What `make` gives for `picture` (1, 3, H, W), by the style taps."""
+    def grams(
+        self,
+        picture: Tensor,
+        make: Callable[[Tensor], Grams],
+        usual: Callable[[], bool] = lambda: True,
+    ) -> Grams:
+        """What `make` gives for `picture` (1, 3, H, W), by the style taps.
+
+        Where that is not as `usual`, it is others' bytes, and not kept.
+        """
         key = _digest([self._maker, torch.get_num_threads()], {"picture": picture})
         path = user_cache() / "grams" / f"{key}.safetensors"
-        kept = _read(path, key)
+        kept = _read(path, key) if usual() else None
         if kept is None:
             made = make(picture)
-            _write(path, key, made)
+            if usual():
+                _write(path, key, made)
             return made
         return {tap: gram.to(self.compute.device) for tap, gram in kept.items()}
 

@@ -151,7 +151,8 @@ class StyleTargets:
         """
         if (side, solved) not in self.known:
             fitted = [self._lifted(painting, side, solved) for painting in self.paintings]
-            each = [self.cache.grams(picture, self.optimizer.grams) for picture in fitted]
+            work = self.optimizer
+            each = [self.cache.grams(x, work.grams, lambda: not work.short) for x in fitted]
             self.known[side, solved] = mean_grams(each)
         return self.known[side, solved]
 

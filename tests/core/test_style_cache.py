@@ -286,3 +286,12 @@ def test_two_processes_at_once_do_no_harm() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert list(pool.map(hammer, [100, 100])) == [True, True]
     assert files() and all(path.suffix == ".safetensors" for path in files())
+
+
+def test_what_was_made_for_want_of_memory_is_neither_kept_nor_taken() -> None:
+    cache, own = Work().cache, {"relu1_1": torch.ones(1, 2, 2)}
+    cache.grams(PAINTING, lambda picture: {"relu1_1": torch.zeros(1, 2, 2)}, lambda: False)
+    assert files() == []
+    cache.grams(PAINTING, lambda picture: own)
+    assert are_equal(cache.grams(PAINTING, lambda picture: {}), own)
+    assert cache.grams(PAINTING, lambda picture: {}, lambda: False) == {}

@@ -41,13 +41,13 @@ class Strip(NamedTuple):
         return self.last // scale - self.first // scale
 
 
-def strips(net: TapNet, height: int, width: int, room: int) -> list[Strip]:
+def strips(net: TapNet, height: int, width: int, room: float) -> list[Strip]:
     """As few and as equal ones as fit into `room` bytes; a single one where all does."""
     most = int(room / step_bytes(net, 1, width))
     if height <= most:
         return [Strip(0, 0, height, height)]
     grid, reach = net.coarsest, _round_up(net.reach, net.coarsest)
-    count = math.ceil(height / max(grid, most - 2 * reach))
+    count = math.ceil(height / max(grid, (most - 2 * reach) // grid * grid))
     rows = _round_up(math.ceil(height / count), grid)
     # Of fewer rows than the grid's no feature would be left: they go to the strip before.
     edges = [*range(0, max(1, height - grid + 1), rows), height]
