@@ -19,6 +19,7 @@ from vidstyle import ComputeSettings, FeatureSettings, StyleSettings, render
 from vidstyle.flow.motion import Motion
 from vidstyle.images import from_levels, to_levels
 from vidstyle.measure import WarpError
+from vidstyle.render import FrameDone, Warned
 
 QUICK = StyleSettings(steps=1, first_steps=1)
 ONE_THREAD = ComputeSettings(device="cpu", precision="fp32", threads=1)
@@ -224,6 +225,20 @@ def test_settings_are_checked_when_made(settings, rule: str) -> None:
 def test_an_unknown_network_is_named_with_those_there_are() -> None:
     with pytest.raises(vidstyle.SettingsError, match="nope: known are lite, vgg19"):
         vidstyle.make_styler([texture(1)], features=FeatureSettings("nope"))
+
+
+def test_what_the_work_warns_of_is_told_with_its_first_frame_and_reported(
+    monkeypatch: pytest.MonkeyPatch, clip: Path, painting: Path, tmp_path: Path
+) -> None:
+    planted = property(lambda work: ["planted"])
+    monkeypatch.setattr("vidstyle.optimize.Optimizer.warnings", planted)
+    events: list[object] = []
+    report = vidstyle.stylize_video(
+        clip, [painting], tmp_path / "a.mp4", compute=ONE_THREAD, on_event=events.append
+    )
+    told = [event for event in events if isinstance(event, (Warned, FrameDone))]
+    assert told[0] == Warned("planted") and told.count(told[0]) == 1 and len(told) > 5
+    assert report.warnings == ("planted",)
 
 
 @pytest.mark.parametrize("failure", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])

@@ -343,9 +343,9 @@ def stylize_clip(
                 writer.comment = _comment(paintings, ready.styler)
                 # What cannot be carried over is known now, not after hours of work.
                 warn([*reader.warnings, *writer.warnings], on_event)
-                frames = _stylized(ready, _counted(ready.look.rounds, begun, on_event))
+                frames = _stylized(ready, _counted(ready.styler, begun, on_event))
                 tally = _pass_frames(frames, writer, ready.styler)
-            late = [*reader.warnings, *writer.warnings, *ready.styler.warnings]
+            late = [*reader.warnings, *writer.warnings]
             warn([message for message in late if message not in warnings], on_event)
             warn(_damage(reader), on_event)
             seconds = time.perf_counter() - begun
@@ -396,7 +396,7 @@ def stylize_part(
         stored, look = ready.settle(), ready.look
         count = sum(shot.frames for shot in shots)
         on_event(Started(ready.reader.info, ready.styler.compute, count))
-        on_frame = _counted(look.rounds, begun, on_event)
+        on_frame = _counted(ready.styler, begun, on_event)
         with (
             ahead(_with_motion(ready.reader.frames_of(shots), ready)) as frames,
             Checkpointed(ready.styler, stored, shots[0].first) as styler,
@@ -405,7 +405,6 @@ def stylize_part(
                 frames, styler, look.rounds, look.loop, ready.folder, on_frame
             ):
                 pass
-        warn(ready.styler.warnings, on_event)
     return PartReport(styler.given // look.rounds, time.perf_counter() - begun)
 
 
@@ -697,12 +696,18 @@ def _pass_frames(
     return tally
 
 
-def _counted(passes: int, begun: float, on_event: OnEvent) -> OnFrame:
-    """Tells of every frame in every pass; `begun` is a moment of time.perf_counter."""
-    works = count(1)
+def _counted(styler: OptimizingStyler, begun: float, on_event: OnEvent) -> OnFrame:
+    """Tells of every frame in every pass, and what its work has warned of for the first time.
+
+    `begun` is a moment of time.perf_counter.
+    """
+    works, said = count(1), set[str]()
 
     def tell(shot: int, index: int) -> None:
-        on_event(FrameDone(index, shot, time.perf_counter() - begun, next(works) / passes))
+        warn([message for message in styler.warnings if message not in said], on_event)
+        said.update(styler.warnings)
+        seconds = time.perf_counter() - begun
+        on_event(FrameDone(index, shot, seconds, next(works) / styler.settings.rounds))
 
     return tell
 
