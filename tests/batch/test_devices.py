@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.batch.test_sharing import telling
 from tests.video.made_clips import make_film
-from vidstyle.batch import sharing
+from vidstyle.batch import local, sharing
 from vidstyle.batch.devices import stylize_on_devices
 from vidstyle.errors import SettingsError, VidstyleError
 from vidstyle.options import RenderSettings, render_settings
-from vidstyle.render import Event, FrameDone, Started, stylize_video
+from vidstyle.render import Event, FrameDone, Started, Warned, stylize_video
 
 QUICK = {"steps": 1, "first_steps": 1, "size": 64, "precision": "fp32"}
 
@@ -49,6 +50,18 @@ def test_two_devices_give_what_one_gives(folder: Path, film: Path) -> None:
     done = [event.done for event in events if isinstance(event, FrameDone)]
     assert done == sorted(done) and done[-1] == 10
     assert not list(folder.glob(".a*"))  # nothing is left
+
+
+def test_what_workers_warn_of_is_in_the_report(
+    folder: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each says who it is, before every part that it is given."""
+    monkeypatch.setattr(local, "_serve", telling)
+    events: list[Event] = []
+    asked, style = settings("cpu,cpu"), folder / "wave.png"
+    report = stylize_on_devices(film, [style], folder / "a.mkv", asked, events.append)
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert 0 < len(told) <= 2 and report.warnings == tuple(told)
 
 
 def test_a_short_clip_is_rendered_on_the_first(folder: Path) -> None:

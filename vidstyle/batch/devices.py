@@ -60,7 +60,7 @@ def stylize_on_devices(
     report = stylize_clip(clip, paintings, target, settings, heard)
     if len(parts) == 1:
         return report
-    return _as_one_render(report, crew.resumed, time.perf_counter() - begun, len(devices))
+    return _as_one_render(report, crew, time.perf_counter() - begun, len(devices))
 
 
 def _devices(settings: RenderSettings) -> list[str]:
@@ -115,7 +115,7 @@ class _Crew:
     def __init__(self, on_event: OnEvent, begun: float) -> None:
         self._on_event, self._begun = on_event, begun
         self._done: dict[Task, int] = {}
-        self._said: set[str] = set()
+        self.warnings: list[str] = []
         self.resumed = 0
 
     def hear(self, task: Task, message: Message) -> None:
@@ -149,14 +149,14 @@ class _Crew:
             self._warn(event.message)
 
     def _warn(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
+        if message not in self.warnings:
+            self.warnings.append(message)
             self._on_event(Warned(message))
 
 
-def _as_one_render(report: Report, resumed: int, seconds: float, devices: int) -> Report:
-    """The joining's report knows only its own time."""
-    resumed = min(resumed, report.frames)  # what overlaps counts more often
+def _as_one_render(report: Report, crew: _Crew, seconds: float, devices: int) -> Report:
+    """The joining's report knows only its own time, and what it warned of itself."""
+    resumed = min(crew.resumed, report.frames)  # what overlaps counts more often
     return replace(
         report,
         frames_resumed=resumed,
@@ -164,4 +164,5 @@ def _as_one_render(report: Report, resumed: int, seconds: float, devices: int) -
         frames_per_second=round((report.frames - resumed) / seconds, 3),
         device=f"{devices} x {report.device}",
         peak_memory_mb=None,  # it is the workers'
+        warnings=tuple(crew.warnings),
     )
