@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Collection
 from pathlib import Path
 
 import av
@@ -16,9 +15,9 @@ import torch
 from PIL import Image, ImageCms
 
 from tests.conftest import TINY, Outcome, Vidstyle
+from tests.core.toys import little_memory
 from tests.video.made_clips import make_clip, texture
 from vidstyle.errors import InputError
-from vidstyle.features.taps import TapNet
 
 QUICK = ("--steps", "1", *TINY)
 
@@ -333,14 +332,7 @@ def test_out_of_memory_is_one_line(
 def test_where_strips_need_less_memory_the_work_is_done_and_that_is_said(
     vidstyle: Vidstyle, clip: Path, painting: Path, monkeypatch, command: str, target: str
 ) -> None:
-    forward = TapNet.forward
-
-    def short(net: TapNet, image: torch.Tensor, taps: Collection[str]) -> dict:
-        if image.shape[2] > 52:  # what the smallest strip of several sees
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return forward(net, image, taps)
-
-    monkeypatch.setattr(TapNet, "forward", short)
+    little_memory(monkeypatch, 52)  # what the smallest strip of several sees
     monkeypatch.setattr("vidstyle.optimize.NARROWEST", 1)
     source = painting if command == "image" else clip
     done = vidstyle(command, source, "--style", painting, *TINY, "-o", f"out{target}")

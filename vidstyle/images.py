@@ -170,7 +170,7 @@ def _convolved(image: Tensor, kernel: Kernel, mirrored: bool) -> Tensor:
         place = torch.arange(-reach, size + reach, device=image.device)
         if mirrored:
             period = max(2 * (size - 1), 1)
-            place = torch.minimum(place % period, period - place % period)
+            place = torch.minimum(place % period, -place % period)
         wider = several.index_select(axis, place.clamp(0, size - 1)).contiguous()
         each = weights.view(1, 1, *shape).expand(channels, -1, -1, -1)
         several = F.conv2d(wider, each, groups=channels)

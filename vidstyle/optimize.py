@@ -326,7 +326,6 @@ class Optimizer:
         parts = [self.features(strip, image, [tap])[tap] for strip in self.strips(image.shape[2:])]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
-    @torch.no_grad()
     def grams(self, image: Tensor) -> dict[str, Tensor]:
         """tap → (1, C, C), the strips' weighted by their pixels."""
         return self._fitting(image.shape[2:], partial(self.grams_of, image))
@@ -389,7 +388,7 @@ class Optimizer:
         image = start.clone(memory_format=torch.channels_last).requires_grad_()
         way, size = method(image), goal.size or image.shape[2:]
         pull = self._replayed(image, goal, steps - made)
-        pull = pull or partial(self._fitting, size, partial(self._pull, image, goal))
+        pull = pull or partial(self._fitting, size, partial(self._pull, image, goal, size))
         for step in range(made, steps):  # a step that the scaler passes over counts as well
             loss = pull()
             self.scaler.step(cast(torch.optim.Optimizer, way))
@@ -437,10 +436,10 @@ class Optimizer:
 
         return backward
 
-    def _pull(self, image: Tensor, goal: Goal) -> Tensor:
-        """As `backward`, from no gradient."""
+    def _pull(self, image: Tensor, goal: Goal, size: Sequence[int]) -> Tensor:
+        """As `backward`, from no gradient, of a picture looked at in (h, w)."""
         image.grad = None
-        return self.backward(image, goal, self.strips(goal.size or image.shape[2:]))
+        return self.backward(image, goal, self.strips(size))
 
     def _gradient(self, image: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """The loss, and ∂loss/∂image."""

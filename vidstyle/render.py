@@ -329,7 +329,7 @@ def stylize_clip(
     """
     begun = time.perf_counter()
     warnings: list[str] = []
-    on_event = _noting(warnings, on_event)
+    on_event = noting(warnings, on_event)
     with _ready(clip, paintings, target, settings, on_event) as ready:
         reader, stored = ready.reader, ready.stored
         announce = stored.mark_unfinished if stored is not None else lambda hidden: None
@@ -345,9 +345,7 @@ def stylize_clip(
                 warn([*reader.warnings, *writer.warnings], on_event)
                 frames = _stylized(ready, _counted(ready.styler, begun, on_event))
                 tally = _pass_frames(frames, writer, ready.styler)
-            late = [*reader.warnings, *writer.warnings]
-            warn([message for message in late if message not in warnings], on_event)
-            warn(_damage(reader), on_event)
+            warn([*reader.warnings, *writer.warnings, *_damage(reader)], on_event)
             seconds = time.perf_counter() - begun
             report = _report(writer, reader, ready.styler, tally, resumed, seconds, warnings)
             on_result(report)
@@ -391,7 +389,7 @@ def stylize_part(
 
     Other processes may be at the other shots. Raises as `find_shots`.
     """
-    begun = time.perf_counter()
+    begun, on_event = time.perf_counter(), noting([], on_event)
     with _ready(clip, paintings, target, settings, on_event) as ready:
         stored, look = ready.settle(), ready.look
         count = sum(shot.frames for shot in shots)
@@ -697,15 +695,14 @@ def _pass_frames(
 
 
 def _counted(styler: OptimizingStyler, begun: float, on_event: OnEvent) -> OnFrame:
-    """Tells of every frame in every pass, and what its work has warned of for the first time.
+    """Tells of every frame in every pass, and of what the work has warned of so far.
 
     `begun` is a moment of time.perf_counter.
     """
-    works, said = count(1), set[str]()
+    works = count(1)
 
     def tell(shot: int, index: int) -> None:
-        warn([message for message in styler.warnings if message not in said], on_event)
-        said.update(styler.warnings)
+        warn(styler.warnings, on_event)
         seconds = time.perf_counter() - begun
         on_event(FrameDone(index, shot, seconds, next(works) / styler.settings.rounds))
 
@@ -725,11 +722,13 @@ def warn(messages: Iterable[str], on_event: OnEvent) -> None:
         on_event(Warned(message))
 
 
-def _noting(warnings: list[str], on_event: OnEvent) -> OnEvent:
-    """`on_event`, and what is warned of goes into `warnings` too."""
+def noting(warnings: list[str], on_event: OnEvent) -> OnEvent:
+    """`on_event`, but told of each warning once; it goes into `warnings` too."""
 
     def tell(event: Event) -> None:
         if isinstance(event, Warned):
+            if event.message in warnings:
+                return
             warnings.append(event.message)
         on_event(event)
 

@@ -20,7 +20,7 @@ from vidstyle.flow import FlowEstimator
 from vidstyle.flow.alike import rearranged
 from vidstyle.flow.motion import Correspondence, Links, Motion, room_on
 from vidstyle.flow.repeats import GRAIN, change, repeats
-from vidstyle.flow.warp import warp, warp_sharp
+from vidstyle.flow.warp import is_still, warp, warp_sharp
 from vidstyle.frame import Frame
 from vidstyle.images import (
     as_on_disk,
@@ -195,8 +195,7 @@ def resting(content: Tensor, painted: Tensor, link: Correspondence) -> Tensor:
 
     There is nothing to do there, and the slow rest of a descent would be seen as drift.
     """
-    x, y = link.flow.split(1, dim=1)
-    still = (x == 0) * (y == 0) * link.trust
+    still = is_still(link.flow) * link.trust
     left = blur(content - painted, GRAIN).abs().amax(1, keepdim=True)
     return still * (2 - left / QUIET).clamp(0, 1)
 

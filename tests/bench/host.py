@@ -13,37 +13,22 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.bench.speed import MEANWHILE, Stages, instrument
+from tests.bench.speed import MEANWHILE, Stages, first_frames, instrument
 from vidstyle import render, stylize
 from vidstyle.flow import motion
 from vidstyle.flow.motion import Correspondence, Motion
 from vidstyle.measure import warping
 from vidstyle.optimize import Optimizer
-from vidstyle.settings import ClipSettings, ComputeSettings, OutputSettings, StyleSettings
-from vidstyle.video import ClipReader
+from vidstyle.settings import ComputeSettings
 
 CORES = 16  # of the machine that is asked for 30 frames of 1280x720 a second
 STAGES = ("stylise", "store", "spool")  # on the optimiser's thread, storing within the first
-
-
-class Host(Stages):
-    """As `Stages`, of each thread's own CPU time."""
-
-    def _now(self) -> float:
-        return time.thread_time()
-
-    def _timed_beside(self, name: str, call: Callable[[], Any]) -> Any:
-        begun = time.thread_time()
-        result = call()
-        self.beside[name] += time.thread_time() - begun
-        return result
 
 
 def leave_out_the_device() -> None:
@@ -81,11 +66,9 @@ def leave_out_the_device() -> None:
 def measure(clip: Path, painting: Path, size: int, frames: int) -> dict[str, float]:
     """Milliseconds of CPU time a frame; in all, that of the start is among them."""
     leave_out_the_device()
-    stages = Host(torch.device("cpu"))
+    stages = Stages(torch.device("cpu"), time.thread_time)
     instrument(stages)
-    with ClipReader(clip, ClipSettings(size=size)) as reader:
-        rate = float(reader.info.rate)
-    part = ClipSettings(size=size, end=(frames - 0.5) / rate)
+    part = first_frames(clip, size, frames)
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         report = render.stylize_video(
@@ -93,9 +76,7 @@ def measure(clip: Path, painting: Path, size: int, frames: int) -> dict[str, flo
             [painting],
             Path(folder, "out.mp4"),
             part=part,
-            look=StyleSettings(),
             compute=ComputeSettings(device="cpu", threads=1),
-            output=OutputSettings(),
         )
     spent = {"all": (time.process_time() - begun) / report.frames}
     spent |= {name: stages.later(name, report.frames) for name in STAGES}

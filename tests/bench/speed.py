@@ -61,8 +61,10 @@ class Stages:
     is left out of `seconds`. `beside` has what other threads than the main one have spent, in all.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(
+        self, device: torch.device, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.device, self.clock = device, clock
         self.restart()
 
     def restart(self) -> None:
@@ -86,9 +88,9 @@ class Stages:
         return run
 
     def _timed_beside(self, name: str, call: Callable[[], Any]) -> Any:
-        begun = time.perf_counter()  # without waiting for the device, which the optimiser is using
+        begun = self.clock()  # without waiting for the device, which the optimiser is using
         result = call()
-        self.beside[name] += time.perf_counter() - begun
+        self.beside[name] += self.clock() - begun
         return result
 
     def iterated(self, name: str, make: Callable) -> Callable:
@@ -103,7 +105,7 @@ class Stages:
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return self.clock()
 
     def later(self, name: str, frames: int) -> float:
         """Seconds a frame, the first left out."""
@@ -215,13 +217,19 @@ def instrument(stages: Stages) -> None:
         setattr(owner, method, stages.timed(name, getattr(owner, method)))
 
 
+def first_frames(clip: Path, size: int, frames: int) -> ClipSettings:
+    """So many of a clip."""
+    with ClipReader(clip, ClipSettings(size=size)) as reader:
+        return ClipSettings(size=size, end=(frames - 0.5) / float(reader.info.rate))
+
+
 def measure_size(
     clip: Path, painting: Path, size: int, frames: int, compute: ComputeSettings, stages: Stages
 ) -> dict[str, Any]:
     stages.restart()
-    with ClipReader(clip, ClipSettings(size=size)) as reader:
-        first, rate = next(iter(reader)).image, float(reader.info.rate)
-    part = ClipSettings(size=size, end=(frames - 0.5) / rate)
+    part = first_frames(clip, size, frames)
+    with ClipReader(clip, part) as reader:
+        first = next(iter(reader)).image
     references = [elsewhere(reference_seconds, first, compute.device)]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "out.mp4")

@@ -1,13 +1,13 @@
 """Pictures gone over in strips: the very loss and gradient of the whole."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import count
 
 import pytest
 import torch
 
-from tests.core.toys import cpu, deep_toy_net, stripes, texture
+from tests.core.toys import cpu, deep_toy_net, little_memory, stripes, texture
 from vidstyle import optimize
 from vidstyle.features import load_features
 from vidstyle.features.strips import OVERHEAD, Strip, strips, values_per_pixel
@@ -109,25 +109,6 @@ def test_strips_follow_the_settings_weights(monkeypatch: pytest.MonkeyPatch) -> 
     assert losses[1] == pytest.approx(2 * losses[0])
 
 
-@pytest.fixture
-def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
-    """Has a network run out of memory beyond so many rows; gives the rows that it was shown."""
-
-    def leave(most: int) -> list[int]:
-        seen, forward = list[int](), TapNet.forward
-
-        def short(net: TapNet, image: torch.Tensor, taps: Collection[str]) -> dict:
-            seen.append(image.shape[2])
-            if image.shape[2] > most:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            return forward(net, image, taps)
-
-        monkeypatch.setattr(TapNet, "forward", short)
-        return seen
-
-    return leave
-
-
 def descended(
     monkeypatch: pytest.MonkeyPatch, failing: Iterable[int] = ()
 ) -> tuple[torch.Tensor, Optimizer]:
@@ -147,12 +128,12 @@ def descended(
 
 
 def test_where_memory_runs_out_the_same_is_made_of_smaller_strips(
-    little_memory: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From then on, of no smaller ones than it takes, and it is said."""
     expected, work = descended(monkeypatch)
     assert work.warnings == [] and not work.short
-    seen = little_memory(60)
+    seen = little_memory(monkeypatch, 60)
     found, work = descended(monkeypatch)
     assert (found - expected).abs().mean() < 1e-5
     assert work.warnings == [optimize.SHORT]
@@ -161,22 +142,22 @@ def test_where_memory_runs_out_the_same_is_made_of_smaller_strips(
 
 
 def test_a_step_that_runs_out_of_memory_late_leaves_no_gradient_behind(
-    little_memory: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one go and in strips, whose own part has its gradient by then."""
     expected, _ = descended(monkeypatch)
     found, work = descended(monkeypatch, failing=[1])
     assert (found - expected).abs().mean() < 1e-5 and work.short
-    little_memory(60)
+    little_memory(monkeypatch, 60)
     monkeypatch.setattr(optimize, "NARROWEST", 1)
     found, work = descended(monkeypatch, failing=[0, 2])
     assert (found - expected).abs().mean() < 1e-5
 
 
 def test_where_no_strip_is_small_enough_it_is_the_users_error(
-    little_memory: Callable[[int], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = little_memory(0)
+    seen = little_memory(monkeypatch, 0)
     work = Optimizer(deep_toy_net(), cpu(), StyleSettings())
     with pytest.raises(torch.OutOfMemoryError):
         work.grams(to_tensor(texture(96, 70)))

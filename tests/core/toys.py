@@ -1,9 +1,11 @@
 """Small parts for tests: a two-layer network, pictures, a compute, weights that may be at hand."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -67,3 +69,17 @@ def raft_weights() -> Path | None:
     folders = [Path(torch.hub.get_dir()) / "checkpoints", beside]
     files = [path for folder in folders for path in sorted(folder.glob("raft_large*"))]
     return next((path for path in files if path.suffix in (".pth", ".safetensors")), None)
+
+
+def little_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Has networks run out of memory beyond so many rows; gives the rows that they are shown."""
+    seen, forward = list[int](), TapNet.forward
+
+    def short(net: TapNet, image: torch.Tensor, taps: Iterable[str]) -> dict[str, torch.Tensor]:
+        seen.append(image.shape[2])
+        if image.shape[2] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(net, image, taps)
+
+    monkeypatch.setattr(TapNet, "forward", short)
+    return seen

@@ -27,6 +27,7 @@ from vidstyle.render import (
     Started,
     Warned,
     find_shots,
+    noting,
     stylize_clip,
 )
 
@@ -49,7 +50,7 @@ def stylize_on_devices(
     settings = _of_one(settings, devices)
     _prefer(devices[0])
     crew = _Crew(on_event, begun)
-    shots = find_shots(clip, paintings, target, settings, crew.beginning)
+    shots = find_shots(clip, paintings, target, settings, crew.on_event)
     parts = share_out(shots, len(devices))
     job = Job(clip, tuple(paintings), target, settings, 0)
     if len(parts) > 1:
@@ -113,9 +114,9 @@ class _Crew:
     """What the workers say, as the events of one render."""
 
     def __init__(self, on_event: OnEvent, begun: float) -> None:
-        self._on_event, self._begun = on_event, begun
-        self._done: dict[Task, int] = {}
         self.warnings: list[str] = []
+        self.on_event, self._begun = noting(self.warnings, on_event), begun
+        self._done: dict[Task, int] = {}
         self.resumed = 0
 
     def hear(self, task: Task, message: Message) -> None:
@@ -124,34 +125,23 @@ class _Crew:
                 self._done[task] = message.frame
                 done = sum(self._done.values())
                 seconds = time.perf_counter() - self._begun
-                self._on_event(FrameDone(done - 1, message.shot - 1, seconds, done))
+                self.on_event(FrameDone(done - 1, message.shot - 1, seconds, done))
             case Said():
-                self._warn(message.message.removeprefix("warning: "))
+                self.on_event(Warned(message.message.removeprefix("warning: ")))
             case Made():
                 self.resumed += message.frames_resumed
             case Outcome():
                 raise VidstyleError(message.reason)
 
-    def beginning(self, event: Event) -> None:
-        if isinstance(event, Warned):
-            self._warn(event.message)
-        else:
-            self._on_event(event)
-
     def going_on(self, event: Event) -> None:
-        """The same, where it begins a second time."""
+        """Of what begins a second time, what has not been told."""
         if not isinstance(event, Started | Resumed):
-            self.beginning(event)
+            self.on_event(event)
 
     def joining(self, event: Event) -> None:
         """Of the joining, which renders nothing, only what it warns of."""
         if isinstance(event, Warned):
-            self._warn(event.message)
-
-    def _warn(self, message: str) -> None:
-        if message not in self.warnings:
-            self.warnings.append(message)
-            self._on_event(Warned(message))
+            self.on_event(event)
 
 
 def _as_one_render(report: Report, crew: _Crew, seconds: float, devices: int) -> Report:

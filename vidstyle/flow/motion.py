@@ -141,11 +141,11 @@ class Motion:
         and moves on as that one does, where this is remembered.
         """
         pair = self._name(earlier), self._name(later)
-        shown = tuple(self._repeated.get(name, name) for name in pair)
-        known = self._known.get(pair) or self._known.get((shown[0], shown[1]))
+        first, second = (self._repeated.get(name, name) for name in pair)
+        known = self._known.get(pair) or self._known.get((first, second))
         if known is not None:
             return self._taken(known.result()).to_later
-        if shown[0] == shown[1]:
+        if first == second:
             flow = torch.zeros(1, 2, *earlier.shape[:2], device=self.device)
             return Correspondence(flow, torch.ones_like(flow[:, :1]))
         return self._both_ways(earlier, later, *self._tensors(earlier, later))[1]

@@ -26,6 +26,12 @@ def still_to_zero(flow: Tensor) -> Tensor:
     return flow * (flow.square().sum(1, keepdim=True) >= STILL**2)
 
 
+def is_still(flow: Tensor) -> Tensor:
+    """(B, 1, H, W) bool: where (B, 2, H, W) is exactly 0."""
+    x, y = flow.split(1, dim=1)
+    return (x == 0) & (y == 0)
+
+
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """image (B, C, H, W) read at p + flow(p), flow (B, 2, H, W) in pixels (x, y): bilinear.
 
@@ -57,8 +63,7 @@ def warp_spline(image: Tensor, flow: Tensor) -> Tensor:
     moved = read[:, :, 0] * shares[:, :, 0]
     for place in range(1, 4):
         moved.addcmul_(read[:, :, place], shares[:, :, place])
-    still = (flow[:, :1] == 0) & (flow[:, 1:] == 0)
-    return torch.where(still, image, moved)
+    return torch.where(is_still(flow), image, moved)
 
 
 def _neighbours(flow: Tensor) -> tuple[Tensor, Tensor]:
