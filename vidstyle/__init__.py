@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from vidstyle.stylize import FrameStyler
 
-__version__ = "0.19.0"
+__version__ = "0.20.0"
 
 _HOMES = {
     "errors": [

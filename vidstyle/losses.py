@@ -169,6 +169,58 @@ def tv_loss(image: Tensor) -> Tensor:
     return torch.as_tensor(_Solved.apply(image, loss, gradient))
 
 
+def spot_loss(image: Tensor) -> Tensor:
+    """Mean over pixels and channels of what is positive of the Hessian's determinant.
+
+    That is large in spots, light or dark, and 0 along strokes and edges, which curve one way only
+    (Beaudet 1978). Of (B, 3, H, W), borders repeated; second differences are smoothed across, by
+    1, 2, 1, so that straight waves of every length and direction have none.
+    """
+    with torch.no_grad():
+        across, down = _curvatures(image)
+        both = _slope(_slope(image, 2), 3)
+        spots = (across * down).addcmul_(both, both, value=-1).clamp_min_(0)
+        loss = spots.sum() / image[0].numel()
+        inside = (spots > 0).to(image.dtype)  # by which a CPU multiplies faster
+        one, other = _curvatures(down.mul_(inside), across.mul_(inside))
+        pull = _slope_back(_slope_back(both.mul_(inside), 3), 2)
+        gradient = one.add_(other).sub_(pull, alpha=2).mul_(1 / image[0].numel())
+    return torch.as_tensor(_Solved.apply(image, loss, gradient))
+
+
+def _curvatures(image: Tensor, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Second differences across of the one, and down of the `other`, each smoothed the other way.
+
+    As matrices they are symmetric.
+    """
+    across = _differences(image, 3)[1]
+    down = _differences(image if other is None else other, 2)[1]
+    return (
+        across.add_(_differences(across, 2)[1], alpha=0.25),
+        down.add_(_differences(down, 3)[1], alpha=0.25),
+    )
+
+
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Half the difference of a pixel's two neighbours, what lies beyond a border being as it is."""
+    steps = image.shape[axis] - 1
+    first = image.narrow(axis, 1, steps) - image.narrow(axis, 0, steps)
+    slope = torch.zeros_like(image)
+    slope.narrow(axis, 0, steps).copy_(first)
+    slope.narrow(axis, 1, steps).add_(first)
+    return slope.mul_(0.5)
+
+
+def _slope_back(gradient: Tensor, axis: int) -> Tensor:
+    """Its way back: the transposed matrix."""
+    steps = gradient.shape[axis] - 1
+    each = gradient.narrow(axis, 1, steps) + gradient.narrow(axis, 0, steps)
+    back = torch.zeros_like(gradient)
+    back.narrow(axis, 1, steps).copy_(each)
+    back.narrow(axis, 0, steps).sub_(each)
+    return back.mul_(0.5)
+
+
 def temporal_loss(image: Tensor, target: Tensor, trust: Tensor) -> Tensor:
     """Σ c·(x − ω)² / (C·H·W) over *all* pixels (Ruder, Dosovitskiy, Brox 2016, eq. 7).
 

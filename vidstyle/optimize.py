@@ -23,6 +23,7 @@ from vidstyle.losses import (
     gram_loss,
     gram_matrix,
     resampling_loss,
+    spot_loss,
     temporal_loss,
     tv_loss,
 )
@@ -80,7 +81,8 @@ class Goal:
     `grams`: tap → (1, C, C). `content`: (1, C, H', W'), or none to be held to, with `hold` times
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
     [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
-    total variation, `steady`: of the temporal loss, `shimmer`: times that, of the resampling loss.
+    total variation, `steady`: of the temporal loss, `shimmer`: times that, of the resampling loss;
+    `spots`: times the style's weight, of the spot loss.
     Style and content are compared with the picture resized to `size` (h, w), where that is not its
     own; with `smooth` what they pull at is followed the less the finer it is, at two pixels not at
     all.
@@ -95,6 +97,7 @@ class Goal:
     calm: float = 1.0
     steady: float = 1.0
     shimmer: float = 0.0
+    spots: float = 0.0
     size: tuple[int, int] | None = None
     smooth: bool = False
 
@@ -116,7 +119,7 @@ class Goal:
     @property
     def settings(self) -> tuple[object, ...]:
         """What else it is made of."""
-        return self.hold, self.calm, self.steady, self.shimmer, self.size, self.smooth
+        return (self.hold, self.calm, self.steady, self.shimmer, self.spots, self.size, self.smooth)
 
 
 class Method(Protocol):
@@ -141,8 +144,10 @@ Way = TypeVar("Way", bound=Method)
 class PixelAdam:
     """Adam (Kingma, Ba 2015) on one picture (1, 3, H, W) in [0, 1], at a constant rate.
 
-    For a long way: what it never stops shaking finds stronger strokes than a quiet descent. torch's
-    own would cost two seconds of imports at every start.
+    For a long way: what it never stops shaking finds stronger strokes than a quiet descent. A pixel
+    is taken to be pulled at by no less than the picture's root mean square: shaken as much as all
+    others, plain places would fill with dots ("Dots" in tests/bench/results/README.md). torch's own
+    would cost two seconds of imports at every start.
     """
 
     def __init__(self, image: Tensor, rate: float) -> None:
@@ -159,7 +164,8 @@ class PixelAdam:
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.lerp_(gradient.square(), 1 - BETAS[1])
         first, second = (1 - beta**self.steps for beta in BETAS)
-        spread = (self.second / second).sqrt_().add_(1e-12)
+        even = self.second / second
+        spread = even.add_(even.mean()).sqrt_().add_(1e-12)
         self.image.sub_(self.rate * (self.first / first) / spread).clamp_(0, 1)
 
     def state(self) -> dict[str, Tensor]:
@@ -363,6 +369,8 @@ class Optimizer:
         loss = torch.zeros((), device=image.device)
         if want.tv_weight:
             loss = loss + want.tv_weight * goal.calm * tv_loss(image)
+        if goal.spots:
+            loss = loss + want.style_weight * goal.spots * spot_loss(image)
         if goal.carried is not None and goal.trust is not None and want.temporal_weight:
             held = temporal_loss(image, goal.carried, goal.trust)
             if goal.flow is not None:

@@ -33,7 +33,7 @@ from vidstyle.images import (
     to_side,
     to_tensor,
 )
-from vidstyle.losses import mean_grams, resampling_loss
+from vidstyle.losses import mean_grams, resampling_loss, spot_loss
 from vidstyle.optimize import Goal, OnStep, Optimizer, PixelAdam, PixelLBFGS, Step, Way
 from vidstyle.settings import StyleSettings
 from vidstyle.style_cache import StyleCache
@@ -49,7 +49,9 @@ FIRMEST = 3.0  # so many times lifted, all that keeps a clip calm and steady wei
 NEAR = 1.2  # times: sizes that are nearer to one another are not worth two levels
 POLISH = 4  # a larger size gets one step for so many at the solved one
 CANVAS = 2  # pixels: finer than that is no brush work above the solved size, but a canvas's grain
-FIRST_RATE = 0.03  # Adam's, for a shot's first frame
+FIRST_RATE = 0.04  # Adam's, for a shot's first frame
+SPOTS = 0.03  # of what the style weighs: the spot loss of that, over the painting's own
+PLAIN = 2e-4  # a painting's own, at least: a plain one has none
 POLISH_RATE = 0.015  # above the solved size, where few steps would leave as much grain
 POLISH_MOVE = 1 / 3  # of the usual first one, of an only step: no second one sets it right
 HASTE = 3.0  # times the pace that is added where nothing is painted yet
@@ -143,6 +145,7 @@ class StyleTargets:
         self.cache = StyleCache(optimizer.net, optimizer.compute)
         self.known: dict[tuple[int, int | None], dict[str, Tensor]] = {}
         self.finest: dict[int, float] = {}
+        self.spotted: dict[tuple[int, int | None], float] = {}
 
     def at(self, side: int, solved: int | None = None) -> dict[str, Tensor]:
         """tap → (1, C, C), for a picture whose long side is `side` pixels.
@@ -166,6 +169,16 @@ class StyleTargets:
             least, most = FINENESS
             self.finest[side] = min(max((sum(each) / len(each) / FINE) ** 0.5, least), most)
         return self.finest[side]
+
+    def spots(self, side: int, solved: int | None = None) -> float:
+        """The spot loss's weight, for a picture as for `at`: more where paintings have few.
+
+        A Gram matrix asks for what stands out, not where: plain places would get it in dots.
+        """
+        if (side, solved) not in self.spotted:
+            each = [spot_loss(self._lifted(painting, side, solved)) for painting in self.paintings]
+            self.spotted[side, solved] = SPOTS / max(float(sum(each)) / len(each), PLAIN)
+        return self.spotted[side, solved]
 
     def _fitted(self, painting: Tensor, side: int) -> Tensor:
         # Never enlarged: its brush work would become a blur to be copied.
@@ -449,9 +462,10 @@ class OptimizingStyler:
         for level, size in enumerate(sizes[kept.level :], kept.level):
             lifted, place = max(size) > max(solved), (level, len(sizes))
             steps, rate = (polish(first), POLISH_RATE) if lifted else (first, FIRST_RATE)
-            goal = self._goal(resize(content, size), max(solved) if lifted else None)
+            lifted_from = max(solved) if lifted else None
+            goal = self._goal(resize(content, size), lifted_from)
             # Each pixel moving by its rate, few steps would else draw the grid of pixels.
-            goal = replace(goal, smooth=lifted)
+            goal = replace(goal, smooth=lifted, spots=self.targets.spots(max(size), lifted_from))
             start, adam = resize(result, size), partial(PixelAdam, rate=rate)
             result = self._descend(start, goal, adam, steps, place, kept)
         ripe, tones = torch.ones_like(content[:, :1]), tones_of(content, result)

@@ -11,6 +11,7 @@ from vidstyle.losses import (
     gram_loss,
     gram_matrix,
     resampling_loss,
+    spot_loss,
     temporal_loss,
     tv_loss,
 )
@@ -127,6 +128,28 @@ def test_tv_loss_of_a_constant_and_of_an_edge():
     assert tv_loss(edge).item() == pytest.approx(12 / 72)
 
 
+@pytest.mark.parametrize("across, down", [(0.7, 0), (0.5, 0.5), (1.4, -0.6), (0.3, 2.0)])
+def test_spot_loss_is_for_spots_and_not_for_strokes(across, down):
+    """Straight waves of any direction and length have next to none, light and dark spots do."""
+    y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    window = (torch.hann_window(96) * torch.hann_window(96)[:, None]).clamp(0, 0.25)
+    wave = 0.5 + window * torch.sin(across * x + down * y)
+    spots = torch.full((96, 96), 0.5)
+    spots[8::16, 8::16], spots[16::16, 16::16] = 0.75, 0.25
+    strokes, dotted = (spot_loss(each.expand(1, 3, -1, -1)) for each in (wave, spots))
+    assert spot_loss(torch.full((1, 3, 9, 9), 0.7)) == 0
+    assert (wave - 0.5).square().mean() > 3 * (spots - 0.5).square().mean()
+    assert strokes < 0.2 * dotted  # what the window bends
+
+
+def test_spot_loss_of_one_spot():
+    """One pixel of height h: both second differences, smoothed, are -h in it, and -h/2 beside."""
+    image = torch.zeros(1, 3, 9, 9)
+    image[..., 4, 4] = 0.8
+    # In it (-h)²; beside it h/2 · -h/2 < 0; in its corners (h/4)² less the slope's (h/4)².
+    assert spot_loss(image).item() == pytest.approx(0.8**2 / 81)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 7, 5), (1, 3, 1, 6), (1, 3, 2, 2)], ids=str)
 def test_gradients_in_closed_form_are_those_of_the_losses(shape):
     """By finite differences, in double precision: of several samples, of one row, and tiny ones."""
@@ -135,6 +158,7 @@ def test_gradients_in_closed_form_are_those_of_the_losses(shape):
     flow = 3 * torch.randn(shape[0], 2, *shape[2:], dtype=torch.float64)
     trust = torch.rand(shape[0], 1, *shape[2:], dtype=torch.float64)
     assert torch.autograd.gradcheck(tv_loss, image)
+    assert torch.autograd.gradcheck(spot_loss, image)
     assert torch.autograd.gradcheck(lambda x: resampling_loss(x, flow, trust), image)
 
 

@@ -14,6 +14,7 @@ from vidstyle.device import Compute
 from vidstyle.features import arranged, load_features
 from vidstyle.features.strips import Strip
 from vidstyle.images import binomial, resize, to_tensor
+from vidstyle.losses import spot_loss
 from vidstyle.optimize import FARTHEST, FIRST_MOVE, Goal, Optimizer, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
 
@@ -122,6 +123,13 @@ def test_a_first_move_is_as_long_as_is_said_and_no_second_one_is_needed_where_it
     assert left(0.0004) < 0.1 * left(0.003)
 
 
+def test_a_goals_spots_are_times_the_styles_weight():
+    start, goal = noise(5), goal_of(optimizer(), grey(0.3))
+    work = optimizer(style_weight=2.0)
+    spotted = work.loss(start, replace(goal, spots=30.0)) - work.loss(start, goal)
+    assert float(spotted) == pytest.approx(60 * float(spot_loss(start)), rel=1e-3)
+
+
 def test_a_goals_hold_calm_and_steady_are_times_the_settings_weights():
     start = noise(5)
     sure = torch.ones_like(start[:, :1])
@@ -133,19 +141,32 @@ def test_a_goals_hold_calm_and_steady_are_times_the_settings_weights():
     assert torch.equal(loss, twice.loss(start, replace(goal, hold=1.0, calm=1.0, steady=1.0)))
 
 
-def test_adam_is_torchs_adam():
-    """Against torch.optim.Adam with the same rate and betas, before any clamping matters."""
+def test_adam_is_torchs_adam_where_every_pixel_is_pulled_at_alike():
+    """Against torch.optim.Adam with the same betas, the rate over √2, before clamping matters."""
     image = grey().requires_grad_()
     twin = grey().requires_grad_()
     ours = PixelAdam(image, rate=0.01)
-    theirs = torch.optim.Adam([twin], lr=0.01, betas=(0.9, 0.99), eps=1e-12)
-    target = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(2))
+    theirs = torch.optim.Adam([twin], lr=0.01 / 2**0.5, betas=(0.9, 0.99), eps=1e-12)
+    apart = 0.2 * torch.where(torch.rand_like(image) < 0.5, -1.0, 1.0)
+    target = image.detach() + apart
     for _ in range(5):
         for picture, adam in ((image, ours), (twin, theirs)):
             picture.grad = None
             (picture - target).square().mean().backward()
             adam.step()
     assert torch.allclose(image, twin, atol=1e-6)
+
+
+def test_adam_shakes_no_plain_place_as_much_as_others():
+    """Pulled at a hundred times less, it moves a hundred times less: by the rate in torch's."""
+    image = grey().requires_grad_()
+    ours = PixelAdam(image, rate=0.01)
+    image.grad = torch.ones_like(image)
+    image.grad[..., :8] = 0.01
+    ours.step()
+    moved = (0.5 - image).detach()
+    assert moved[..., 8:].min() > 0.006
+    assert moved[..., :8].max() < 0.0002
 
 
 @pytest.mark.parametrize("size", [None, (67, 90)])

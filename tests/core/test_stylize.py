@@ -20,7 +20,7 @@ from vidstyle.flow.alike import find_alike, rearranged
 from vidstyle.flow.motion import Correspondence
 from vidstyle.frame import Frame
 from vidstyle.images import blur, to_tensor
-from vidstyle.losses import gram_loss
+from vidstyle.losses import gram_loss, spot_loss
 from vidstyle.measure import StyleJudge, WarpError, along
 from vidstyle.optimize import Goal, PixelAdam, PixelLBFGS
 from vidstyle.settings import StyleSettings
@@ -35,9 +35,11 @@ from vidstyle.stylize import (
     NEAR,
     PASS_LOOK,
     PASS_NEAR,
+    PLAIN,
     POLISH_MOVE,
     SHIMMER,
     SOLVE_SIDES,
+    SPOTS,
     OptimizingStyler,
     resting,
     scales,
@@ -442,6 +444,40 @@ def test_a_fine_painting_is_kept_calmer_than_a_broad_one():
     assert fineness(fine, fine) == pytest.approx(fineness(fine))
     assert fineness(flat) == least
     assert fineness(noise) == most
+
+
+def test_spots_weigh_the_more_the_fewer_a_painting_has():
+    """Over its own: of half the contrast a quarter. Several are one, a plain one is a bound."""
+    fine = np.random.default_rng(0).random((96, 128, 3), np.float32)
+    weak, flat = 0.5 + (fine - 0.5) / 2, np.full_like(fine, 0.5)
+
+    def spots(*paintings: np.ndarray) -> float:
+        work = OptimizingStyler(toy_net(), list(paintings), cpu(), QUICK, None)
+        return work.targets.spots(128)
+
+    own = float(spot_loss(to_tensor(fine)))
+    assert spots(fine) == pytest.approx(SPOTS / own)
+    assert spots(weak) == pytest.approx(4 * spots(fine), rel=1e-3)
+    assert spots(fine, weak) == pytest.approx(SPOTS / (own * 1.25 / 2), rel=1e-3)
+    assert spots(flat) == SPOTS / PLAIN
+
+
+def test_a_plain_place_is_painted_in_strokes_not_in_dots(monkeypatch):
+    """A first frame's plain half, of a painting of strokes; later frames are held to it."""
+    net = load_features("lite").reflecting().frozen()
+    stripes = 0.5 + 0.3 * np.sin(np.arange(128) / 1.5)[None, :, None]
+    strokes = (stripes + 0.02 * np.random.default_rng(0).standard_normal((96, 128, 3))).clip(0, 1)
+    plain = np.full((96, 128, 3), 0.5, np.float32)
+    plain[:, 64:] = texture(96, 64, seed=4, grain=3.0)
+
+    def dots() -> float:
+        look = StyleSettings(first_steps=30)
+        work = OptimizingStyler(net, [strokes.astype(np.float32)], cpu(), look, None)
+        return float(spot_loss(to_tensor(work.next_frame(plain)[:, :64])))
+
+    held = dots()
+    monkeypatch.setattr("vidstyle.stylize.SPOTS", 0.0)
+    assert held < 0.7 * dots()
 
 
 def test_what_is_carried_on_keeps_detail_that_lite_sees_from_near_only(monkeypatch):
