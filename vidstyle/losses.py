@@ -173,13 +173,17 @@ def spot_loss(image: Tensor) -> Tensor:
     """Mean over pixels and channels of what is positive of the Hessian's determinant.
 
     That is large in spots, light or dark, and 0 along strokes and edges, which curve one way only
-    (Beaudet 1978). Of (B, 3, H, W), borders repeated; second differences are smoothed across, by
-    1, 2, 1, so that straight waves of every length and direction have none.
+    (Beaudet 1978). Of (B, 3, H, W) without its outermost pixels, which lack neighbours; second
+    differences are smoothed across, by 1, 2, 1, so that straight waves of every length and
+    direction have none.
     """
     with torch.no_grad():
         across, down = _curvatures(image)
         both = _slope(_slope(image, 2), 3)
         spots = (across * down).addcmul_(both, both, value=-1).clamp_min_(0)
+        for axis in (2, 3):
+            for end in (0, image.shape[axis] - 1):
+                spots.narrow(axis, end, 1).zero_()
         loss = spots.sum() / image[0].numel()
         inside = (spots > 0).to(image.dtype)  # by which a CPU multiplies faster
         one, other = _curvatures(down.mul_(inside), across.mul_(inside))

@@ -130,16 +130,14 @@ def test_tv_loss_of_a_constant_and_of_an_edge():
 
 @pytest.mark.parametrize("across, down", [(0.7, 0), (0.5, 0.5), (1.4, -0.6), (0.3, 2.0)])
 def test_spot_loss_is_for_spots_and_not_for_strokes(across, down):
-    """Straight waves of any direction and length have next to none, light and dark spots do."""
+    """Straight waves of any direction and length have none, to their ends; light and dark spots do."""
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
-    window = (torch.hann_window(96) * torch.hann_window(96)[:, None]).clamp(0, 0.25)
-    wave = 0.5 + window * torch.sin(across * x + down * y)
+    wave = 0.5 + 0.25 * torch.sin(across * x + down * y)
     spots = torch.full((96, 96), 0.5)
     spots[8::16, 8::16], spots[16::16, 16::16] = 0.75, 0.25
     strokes, dotted = (spot_loss(each.expand(1, 3, -1, -1)) for each in (wave, spots))
     assert spot_loss(torch.full((1, 3, 9, 9), 0.7)) == 0
-    assert (wave - 0.5).square().mean() > 3 * (spots - 0.5).square().mean()
-    assert strokes < 0.2 * dotted  # what the window bends
+    assert strokes < 1e-3 * dotted
 
 
 def test_spot_loss_of_one_spot():
