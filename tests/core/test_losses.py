@@ -130,7 +130,7 @@ def test_tv_loss_of_a_constant_and_of_an_edge():
 
 @pytest.mark.parametrize("across, down", [(0.7, 0), (0.5, 0.5), (1.4, -0.6), (0.3, 2.0)])
 def test_spot_loss_is_for_spots_and_not_for_strokes(across, down):
-    """Straight waves of any direction and length have none, to their ends; light and dark spots do."""
+    """Straight waves of any direction and length have none, to their ends."""
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     wave = 0.5 + 0.25 * torch.sin(across * x + down * y)
     spots = torch.full((96, 96), 0.5)
