@@ -170,12 +170,12 @@ def tv_loss(image: Tensor) -> Tensor:
 
 
 def spot_loss(image: Tensor) -> Tensor:
-    """Mean over pixels and channels of what is positive of the Hessian's determinant.
+    """What is positive of the Hessian's determinant, summed, over the number of values.
 
     That is large in spots, light or dark, and 0 along strokes and edges, which curve one way only
-    (Beaudet 1978). Of (B, 3, H, W) without its outermost pixels, which lack neighbours; second
+    (Beaudet 1978). Of (B, 3, H, W) but for the outermost pixels, which lack neighbours; second
     differences are smoothed across, by 1, 2, 1, so that straight waves of every length and
-    direction have none.
+    direction have none. Nor has a checkerboard, which is total variation's.
     """
     with torch.no_grad():
         across, down = _curvatures(image)

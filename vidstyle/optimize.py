@@ -82,10 +82,9 @@ class Goal:
     the settings' weight. `carried`: the previous result along the flow, `trust`: (1, 1, H, W) in
     [0, 1], `flow`: (1, 2, H, W), none at a reduced size. `calm`: times the settings' weight of the
     total variation, `steady`: of the temporal loss, `shimmer`: times that, of the resampling loss;
-    `spots`: times the style's weight, of the spot loss.
-    Style and content are compared with the picture resized to `size` (h, w), where that is not its
-    own; with `smooth` what they pull at is followed the less the finer it is, at two pixels not at
-    all.
+    `spots`: times the style's weight, of the spot loss, in first frames. Style and content are
+    compared with the picture resized to `size` (h, w), where that is not its own; with `smooth`
+    what they pull at is followed the less the finer it is, at two pixels not at all.
     """
 
     grams: Mapping[str, Tensor]
@@ -144,10 +143,10 @@ Way = TypeVar("Way", bound=Method)
 class PixelAdam:
     """Adam (Kingma, Ba 2015) on one picture (1, 3, H, W) in [0, 1], at a constant rate.
 
-    For a long way: what it never stops shaking finds stronger strokes than a quiet descent. A pixel
-    is taken to be pulled at by no less than the picture's root mean square: shaken as much as all
-    others, plain places would fill with dots ("Dots" in tests/bench/results/README.md). torch's own
-    would cost two seconds of imports at every start.
+    For a long way: what it never stops shaking finds stronger strokes than a quiet descent. To each
+    pixel's second moment the picture's mean is added: shaken as much as all others, plain places
+    would fill with dots ("Dots" in tests/bench/results/README.md). So a usual pixel moves by the
+    rate over √2. torch's own would cost two seconds of imports at every start.
     """
 
     def __init__(self, image: Tensor, rate: float) -> None:
@@ -369,7 +368,7 @@ class Optimizer:
         loss = torch.zeros((), device=image.device)
         if want.tv_weight:
             loss = loss + want.tv_weight * goal.calm * tv_loss(image)
-        if goal.spots:
+        if goal.spots and want.style_weight:
             loss = loss + want.style_weight * goal.spots * spot_loss(image)
         if goal.carried is not None and goal.trust is not None and want.temporal_weight:
             held = temporal_loss(image, goal.carried, goal.trust)

@@ -137,7 +137,7 @@ def polish(steps: int) -> int:
 class StyleTargets:
     """Gram matrices of the paintings, averaged, made once for each size they are compared at.
 
-    Once for all runs, as far as they can be kept.
+    Once for all runs, as far as they can be kept. And what else is known of the paintings.
     """
 
     def __init__(self, paintings: Sequence[Tensor], optimizer: Optimizer) -> None:
@@ -157,6 +157,8 @@ class StyleTargets:
             work = self.optimizer
             each = [self.cache.grams(x, work.grams, lambda: not work.short) for x in fitted]
             self.known[side, solved] = mean_grams(each)
+            own = float(torch.stack([spot_loss(x) for x in fitted]).mean())
+            self.spotted[side, solved] = SPOTS / max(own, PLAIN)
         return self.known[side, solved]
 
     def fineness(self, side: int) -> float:
@@ -175,9 +177,7 @@ class StyleTargets:
 
         A Gram matrix asks for what stands out, not where: plain places would get it in dots.
         """
-        if (side, solved) not in self.spotted:
-            each = [spot_loss(self._lifted(painting, side, solved)) for painting in self.paintings]
-            self.spotted[side, solved] = SPOTS / max(float(sum(each)) / len(each), PLAIN)
+        self.at(side, solved)
         return self.spotted[side, solved]
 
     def _fitted(self, painting: Tensor, side: int) -> Tensor:

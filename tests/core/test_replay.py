@@ -98,6 +98,7 @@ def test_what_is_asked_for_otherwise_is_recorded_apart(reruns: type[Rerun]) -> N
         replace(goal, size=(40, 56), content=small),
         replace(goal, steady=2.0),
         replace(goal, smooth=True),
+        replace(goal, spots=30.0),
     ]
     for made, other in enumerate(others, 1):
         two_steps(work, start, other)

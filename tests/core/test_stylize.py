@@ -405,6 +405,9 @@ def test_what_is_lifted_is_polished(steps):
     for solved, lifted in (first, seen[-2:]):
         assert (solved.width, lifted.width) == (SOLVE_SIDES[0], full)
         assert lifted.goal.grams is work.targets.at(full, SOLVE_SIDES[0])
+    spots = work.targets.spots(full, SOLVE_SIDES[0]), work.targets.spots(full)
+    assert first[1].goal.spots == spots[0] > 1.1 * spots[1]  # the canvas's are none of them
+    assert [level.goal.spots for level in seen[-2:]] == [0, 0]
     (solved, lifted) = seen[-2:]
     shares = lifted.goal.calm / solved.goal.calm, lifted.goal.shimmer / solved.goal.shimmer
     assert shares == pytest.approx((1.5, 1.5))
