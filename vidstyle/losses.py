@@ -178,7 +178,7 @@ def spot_loss(image: Tensor) -> Tensor:
     direction have none. Nor has a checkerboard, which is total variation's.
     """
     with torch.no_grad():
-        across, down = _curvatures(image)
+        across, down = (_curvature(image, axis) for axis in (3, 2))
         both = _slope(_slope(image, 2), 3)
         spots = (across * down).addcmul_(both, both, value=-1).clamp_min_(0)
         for axis in (2, 3):
@@ -186,23 +186,16 @@ def spot_loss(image: Tensor) -> Tensor:
                 spots.narrow(axis, end, 1).zero_()
         loss = spots.sum() / image[0].numel()
         inside = (spots > 0).to(image.dtype)  # by which a CPU multiplies faster
-        one, other = _curvatures(down.mul_(inside), across.mul_(inside))
+        gradient = _curvature(down.mul_(inside), 3).add_(_curvature(across.mul_(inside), 2))
         pull = _slope_back(_slope_back(both.mul_(inside), 3), 2)
-        gradient = one.add_(other).sub_(pull, alpha=2).mul_(1 / image[0].numel())
+        gradient.sub_(pull, alpha=2).mul_(1 / image[0].numel())
     return torch.as_tensor(_Solved.apply(image, loss, gradient))
 
 
-def _curvatures(image: Tensor, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Second differences across of the one, and down of the `other`, each smoothed the other way.
-
-    As matrices they are symmetric.
-    """
-    across = _differences(image, 3)[1]
-    down = _differences(image if other is None else other, 2)[1]
-    return (
-        across.add_(_differences(across, 2)[1], alpha=0.25),
-        down.add_(_differences(down, 3)[1], alpha=0.25),
-    )
+def _curvature(image: Tensor, axis: int) -> Tensor:
+    """Second differences along an axis, smoothed along the other: as a matrix symmetric."""
+    along = _differences(image, axis)[1]
+    return along.add_(_differences(along, 5 - axis)[1], alpha=0.25)
 
 
 def _slope(image: Tensor, axis: int) -> Tensor:

@@ -163,8 +163,8 @@ class PixelAdam:
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.lerp_(gradient.square(), 1 - BETAS[1])
         first, second = (1 - beta**self.steps for beta in BETAS)
-        even = self.second / second
-        spread = even.add_(even.mean()).sqrt_().add_(1e-12)
+        squares = self.second / second
+        spread = squares.add_(squares.mean()).sqrt_().add_(1e-12)
         self.image.sub_(self.rate * (self.first / first) / spread).clamp_(0, 1)
 
     def state(self) -> dict[str, Tensor]:

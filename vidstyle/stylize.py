@@ -134,6 +134,13 @@ def polish(steps: int) -> int:
     return max(1, steps // POLISH)
 
 
+class _Target(NamedTuple):
+    """Gram matrices, tap → (1, C, C), and what the spot loss weighs beside them."""
+
+    grams: dict[str, Tensor]
+    spots: float
+
+
 class StyleTargets:
     """Gram matrices of the paintings, averaged, made once for each size they are compared at.
 
@@ -143,22 +150,30 @@ class StyleTargets:
     def __init__(self, paintings: Sequence[Tensor], optimizer: Optimizer) -> None:
         self.paintings, self.optimizer = paintings, optimizer
         self.cache = StyleCache(optimizer.net, optimizer.compute)
-        self.known: dict[tuple[int, int | None], dict[str, Tensor]] = {}
+        self.known: dict[tuple[int, int | None], _Target] = {}
         self.finest: dict[int, float] = {}
-        self.spotted: dict[tuple[int, int | None], float] = {}
 
     def at(self, side: int, solved: int | None = None) -> dict[str, Tensor]:
         """tap → (1, C, C), for a picture whose long side is `side` pixels.
 
         One whose strokes are lifted from one of `solved` pixels gets no canvas's grain.
         """
+        return self._target(side, solved).grams
+
+    def spots(self, side: int, solved: int | None = None) -> float:
+        """The spot loss's weight, for a picture as for `at`: more where paintings have few.
+
+        A Gram matrix asks for what stands out, not where: plain places would get it in dots.
+        """
+        return self._target(side, solved).spots
+
+    def _target(self, side: int, solved: int | None) -> _Target:
         if (side, solved) not in self.known:
             fitted = [self._lifted(painting, side, solved) for painting in self.paintings]
             work = self.optimizer
             each = [self.cache.grams(x, work.grams, lambda: not work.short) for x in fitted]
-            self.known[side, solved] = mean_grams(each)
             own = float(torch.stack([spot_loss(x) for x in fitted]).mean())
-            self.spotted[side, solved] = SPOTS / max(own, PLAIN)
+            self.known[side, solved] = _Target(mean_grams(each), SPOTS / max(own, PLAIN))
         return self.known[side, solved]
 
     def fineness(self, side: int) -> float:
@@ -171,14 +186,6 @@ class StyleTargets:
             least, most = FINENESS
             self.finest[side] = min(max((sum(each) / len(each) / FINE) ** 0.5, least), most)
         return self.finest[side]
-
-    def spots(self, side: int, solved: int | None = None) -> float:
-        """The spot loss's weight, for a picture as for `at`: more where paintings have few.
-
-        A Gram matrix asks for what stands out, not where: plain places would get it in dots.
-        """
-        self.at(side, solved)
-        return self.spotted[side, solved]
 
     def _fitted(self, painting: Tensor, side: int) -> Tensor:
         # Never enlarged: its brush work would become a blur to be copied.

@@ -26,13 +26,12 @@ RING = 3  # pixels around
 STANDS_OUT = 12 / 255
 PLAIN = 0.01  # of a pixel's slope, the mean of a Gaussian of so many pixels:
 NEAR = 3.0
-LUMA = np.float32([0.299, 0.587, 0.114])
 
 
 def dots(result: np.ndarray, source: np.ndarray) -> float:
     """Per mille of the plain places' pixels; both (H, W, 3) float32 RGB in [0, 1]."""
     cv2 = opencv()
-    light, plain = result @ LUMA, source @ LUMA
+    light, plain = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (result, source))
     ring = np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)
     ring[1:-1, 1:-1] = 0
     above = light > cv2.dilate(light, ring) + STANDS_OUT
